@@ -1,0 +1,95 @@
+"""No test leaves this machine: a connection, or a name looked up, beyond loopback fails the test."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+# Machines are shared: how long an example takes says nothing.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
+_attempts: list[str] = []
+
+
+class OutsideConnectionError(AssertionError):
+    """A test tried to reach something that is not on this machine."""
+
+
+def _is_loopback(host: object) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode()
+    if not isinstance(host, str):
+        return host is None
+    host = host.partition("%")[0].lower()
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in ("", "localhost") or host.endswith(".localhost")
+
+
+def _refuse(what: str) -> None:
+    _attempts.append(what)
+    raise OutsideConnectionError(f"tests connect to loopback only, not to {what}")
+
+
+def _check_address(connection: socket.socket, address: Any) -> None:
+    if connection.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
+        _refuse(repr(address))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loopback_only() -> Iterator[list[str]]:
+    """Guards what Python code connects to, asyncio's connections too; not C extensions or other processes.
+
+    Yields:
+        What was refused during a test: more than nothing fails it.
+    """
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+    sendto, getaddrinfo = socket.socket.sendto, socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        _check_address(self, address)
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        _check_address(self, address)
+        return connect_ex(self, address)
+
+    def guarded_sendto(self: socket.socket, data: Any, *rest: Any) -> int:
+        _check_address(self, rest[-1])
+        return sendto(self, data, *rest)
+
+    def guarded_getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if isinstance(name, str) and name.lower().endswith(".invalid"):
+            # RFC 6761: these never resolve, so nobody needs to be asked.
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        # The unspecified addresses are for listening.
+        if not _is_loopback(host) and name not in ("0.0.0.0", "::"):  # noqa: S104 - not bound here
+            _refuse(repr(host))
+        return getaddrinfo(host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+        patch.setattr(socket.socket, "sendto", guarded_sendto)
+        patch.setattr(socket, "getaddrinfo", guarded_getaddrinfo)
+        yield _attempts
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, Any, Any]:
+    """Fail a test whose attempt was swallowed by a broad except."""
+    _attempts.clear()
+    result = yield
+    if _attempts:
+        attempts, _attempts[:] = list(_attempts), []
+        raise OutsideConnectionError(f"tests connect to loopback only, not to {', '.join(attempts)}")
+    return result
