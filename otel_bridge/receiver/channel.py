@@ -1,0 +1,271 @@
+"""The way to one project's API: headers, circuit, budget, and the one owner of retries."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import httpx
+
+from otel_bridge._version import __version__
+from otel_bridge.circuit import Circuit, Passage
+from otel_bridge.circuit_state import CircuitOpenError, Patience
+from otel_bridge.errors import (
+    AnswerTooLarge,
+    SettingsError,
+    SourceBusy,
+    SourceError,
+    SourceFailed,
+    SourceUnreachable,
+)
+from otel_bridge.receiver.answers import Answer, trouble_of
+from otel_bridge.receiver.budget import Priority
+from otel_bridge.receiver.decoding import UndecodableBody, WrongShape
+from otel_bridge.receiver.exchange import exchange
+from otel_bridge.receiver.rate_headers import read_retry_after_s
+from otel_bridge.receiver.routes import Route, read_base_url
+from otel_bridge.receiver.transport import FreeListTransport, proxied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import SecretStr
+
+    from otel_bridge.circuit_state import OnChange
+    from otel_bridge.receiver.budget import Budget
+    from otel_bridge.retry import Backoff
+    from otel_bridge.times import Clock
+
+T = TypeVar("T")
+
+NO_ANSWER: Final = 0
+"""The status that ``on_request`` hears where no answer came."""
+
+SOURCE_OPENS_AFTER: Final = 8
+"""So many failures in a row open a source's circuit. One request, which is tried five times, does not; nor do
+fewer than so many logs whose details can't be had in time.
+"""
+
+_CONNECT_S: Final = 10.0
+_REFUSED: Final = 4  # 408 and 425 among them, which may pass
+_MOST_WAIT_S: Final = 120.0  # for a source that says when it is back; for longer the window is given up
+_RETRYABLE: Final = (SourceUnreachable, SourceBusy, SourceFailed)
+
+
+class Channel:
+    """Sends requests and tries again where that can help. The arguments are those of ``LogsClient``."""
+
+    def __init__(  # noqa: PLR0913 - one place where all that a request needs comes together
+        self,
+        *,
+        base_url: str,
+        api_key: SecretStr,
+        budget: Budget,
+        clock: Clock,
+        timeout_s: float,
+        concurrency: int,
+        backoff: Backoff,
+        most_body_bytes: int,
+        transport: httpx.AsyncBaseTransport | None,
+        on_request: Callable[[str, int], None] | None,
+        circuit: Circuit | None,
+    ) -> None:
+        self.base_url = str(read_base_url(base_url)).rstrip("/")
+        self._circuit = circuit or source_circuit(self.base_url, clock)
+        self._patience = Patience(backoff.attempts, _MOST_WAIT_S)
+        self._api_key = api_key
+        self._budget = budget
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._backoff = backoff
+        self._most_body_bytes = most_body_bytes
+        self._on_request = on_request
+        headers = {
+            "x-api-key": _sendable(self.secret),
+            "user-agent": f"otel-bridge/{__version__}",
+            "accept": "application/json",
+            "content-type": "application/json",
+            # The codings whose expansion has a bound per byte received.
+            "accept-encoding": "gzip, deflate",
+        }
+        if transport is None and not proxied(self.base_url):
+            transport = FreeListTransport(concurrency)
+        try:
+            self._http = httpx.AsyncClient(
+                headers=headers,
+                follow_redirects=False,
+                # The deadline is the whole exchange's; a failing connection is told from it by a shorter one.
+                timeout=httpx.Timeout(None, connect=min(_CONNECT_S, timeout_s)),
+                # No bound on connections: a request that waits for one would be counted by the budget before
+                # it is sent.
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=concurrency),
+                transport=transport,
+            )
+        except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+            # Not the error's text: a proxy's address can hold a password.
+            raise SettingsError(
+                "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or SSL_CERT_FILE in the environment can't be used"
+                f" ({type(error).__name__}); a proxy takes an address such as http://proxy.example:3128"
+            ) from None
+
+    @property
+    def secret(self) -> str:
+        """The key in plain, to be masked in what is shown."""
+        return self._api_key.get_secret_value()
+
+    async def aclose(self) -> None:
+        """Close all connections; twice does no harm."""
+        await self._http.aclose()
+
+    def request(self, route: Route, wanted: dict[str, Any] | None = None, tail: str = "") -> httpx.Request:
+        """Make a request.
+
+        Args:
+            route: What is asked.
+            wanted: The body, sent as JSON.
+            tail: What follows the route's path, quoted.
+        """
+        content = None if wanted is None else json.dumps(wanted).encode()
+        return self._http.build_request(route.method, f"{self.base_url}{route.path}{tail}", content=content)
+
+    async def ask(
+        self, route: Route, request: httpx.Request, priority: Priority, read: Callable[[bytes], T]
+    ) -> T:
+        """Ask until there is an answer that can be read, or none is to be expected.
+
+        Args:
+            route: What is asked, for messages and metrics.
+            request: From ``request``.
+            priority: The request's place in the budget.
+            read: Makes of a body what is wanted.
+
+        Raises:
+            SourceError: What went wrong, after the tries that could help, or what ``read`` raised.
+        """
+        failures = 0
+        while True:
+            with await self._turn(priority) as passage:
+                answer: Answer | None = None
+                try:
+                    answer = await self._try(route, request)
+                except (SourceUnreachable, SourceFailed) as error:
+                    trouble = _named(route, error)
+                else:
+                    passage.succeeded()
+                    found = self._read(route, answer, read)
+                    if not isinstance(found, SourceError):
+                        return found
+                    trouble = found
+                asked_s = None if answer is None else read_retry_after_s(answer.headers, self._clock.now_ms())
+                if _is_down(trouble, answer):
+                    log = request.url.path if route is Route.DETAIL else None
+                    if log and answer is not None and not passage.probe:
+                        # It may be the log's fault, and however many bad logs a window has, the others are
+                        # to be collected. When the source is down, the list says so too.
+                        passage.unknown()
+                    else:
+                        passage.failed(str(trouble), asked_s=asked_s, about=log)
+            if not isinstance(trouble, _RETRYABLE) or isinstance(trouble, AnswerTooLarge):
+                raise trouble
+            failures += 1
+            wait_s = self._backoff.wait_s(failures, asked_s)
+            if wait_s is None:
+                raise trouble
+            # When the source as a whole is tried again is for the circuit to say.
+            if self._circuit.closed or asked_s:
+                await self._clock.sleep(wait_s)
+
+    async def _turn(self, priority: Priority) -> Passage:
+        """Wait until a request may be sent: past the circuit, and granted by the budget.
+
+        Raises:
+            SourceUnreachable: The circuit is open.
+        """
+        while True:
+            try:
+                passage = await self._circuit.enter(self._patience)
+            except CircuitOpenError as error:
+                raise SourceUnreachable(str(error), error.state.retry_in_s) from None
+            try:
+                # All others wait for the probe's word.
+                await self._budget.acquire(Priority.HEAD if passage.probe else priority)
+            except BaseException:
+                with passage:
+                    raise
+            if passage.probe or self._circuit.closed:
+                return passage
+            self._budget.not_sent()  # the circuit has opened meanwhile
+
+    async def _try(self, route: Route, request: httpx.Request) -> Answer:
+        """Send a request once, as granted by the budget, which learns how it ended."""
+        sent_s = self._clock.monotonic_s()
+        status = NO_ANSWER
+
+        def on_headers(code: int, headers: httpx.Headers) -> None:
+            nonlocal status
+            status = code
+            self._budget.observe(headers, code, sent_s=sent_s)
+
+        try:
+            return await exchange(
+                self._http,
+                request,
+                timeout_s=self._timeout_s,
+                most_bytes=self._most_body_bytes,
+                on_headers=on_headers,
+            )
+        finally:
+            if status == NO_ANSWER:
+                self._budget.no_answer()
+            if self._on_request is not None:
+                self._on_request(route.value, status)
+
+    def _read(self, route: Route, answer: Answer, read: Callable[[bytes], T]) -> T | SourceError:
+        """What an answer holds, or what is wrong with it.
+
+        Raises:
+            SourceError: What ``read`` raised.
+        """
+        trouble = trouble_of(route, answer, now_ms=self._clock.now_ms(), secret=self.secret)
+        if trouble is not None:
+            return trouble
+        try:
+            return read(answer.body)
+        except (UndecodableBody, WrongShape) as error:
+            return SourceFailed(
+                f"{route.label} was answered with {answer.status}, but not with the documented JSON: {error}"
+            )
+
+
+def source_circuit(base_url: str, clock: Clock, on_change: OnChange | None = None) -> Circuit:
+    """The circuit of a source, to be shared by all who ask it.
+
+    Args:
+        base_url: The address of Composio's API, as it is shown.
+        clock: Tells the time and sleeps.
+        on_change: Called when it opens and when it closes.
+    """
+    return Circuit(base_url, clock, opens_after=SOURCE_OPENS_AFTER, on_change=on_change)
+
+
+def _named(route: Route, error: SourceUnreachable | SourceFailed) -> SourceError:
+    return type(error)(f"{route.label}: {error}")
+
+
+def _is_down(trouble: SourceError, answer: Answer | None) -> bool:
+    """Whether this says that the source does not work, and not that it works and will not do as asked."""
+    if isinstance(trouble, AnswerTooLarge):
+        return False
+    refused = answer is not None and answer.status // 100 == _REFUSED
+    return isinstance(trouble, (SourceUnreachable, SourceFailed)) and not refused
+
+
+def _sendable(key: str) -> str:
+    if not key:
+        raise SettingsError("COMPOSIO_API_KEY (api_key) is empty; it takes a project API key (ak_…)")
+    if not all("!" <= character <= "~" for character in key):
+        raise SettingsError(
+            "COMPOSIO_API_KEY (api_key) holds a character that a key can't have: a space, a line break or one"
+            " beyond ASCII; it takes a project API key (ak_…)"
+        )
+    return key
