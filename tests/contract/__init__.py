@@ -1,0 +1,1 @@
+"""The vendor's generated client against the emulator."""
