@@ -1,0 +1,191 @@
+"""OTLP over HTTP, in protobuf.
+
+Which answers mean what: https://opentelemetry.io/docs/specs/otlp/#otlphttp-response, with the differences
+noted beside them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import json
+import ssl
+import time
+from email.utils import parsedate_to_datetime
+from typing import Final
+from urllib.parse import urljoin
+
+import httpx
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2  # type: ignore[import-untyped] # googleapis-common-protos ships no types
+
+from otel_bridge._version import __version__
+from otel_bridge.errors import DestinationRefused, DestinationUnavailable
+from otel_bridge.exporter import tls
+from otel_bridge.exporter.destination import Destination, public_url
+from otel_bridge.exporter.sender import (
+    Accepted,
+    Answer,
+    Failed,
+    NotAnAnswerError,
+    Refused,
+    TooLarge,
+    one_line,
+    read_response,
+)
+
+_GZIP_LEVEL: Final = 1  # less than half the time of level 6 for nearly the same size
+_MOST_ANSWER_BYTES: Final = 1 << 20
+_MOST_WAIT_S: Final = 3600.0
+
+# 408, 425 and the codes of gateways such as Cloudflare's (520 to 529) are not in the specification's list,
+# and say as plainly as those there that the request was not looked at.
+_UNAVAILABLE: Final = frozenset({408, 425, 429, 502, 503, 504, *range(520, 530)})
+_POISON: Final = frozenset({400, 422})
+_TOO_LARGE: Final = 413
+_FAILED: Final = 500
+_NOT_FOUND: Final = 404
+
+
+class HttpSender:
+    """Posts requests to one URL over kept-open connections.
+
+    Args:
+        destination: Where to.
+        transport: What carries the requests, in place of the network.
+    """
+
+    def __init__(self, destination: Destination, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._destination = destination
+        self._where = f"POST {destination.where}"
+        self._headers = httpx.Headers({"user-agent": f"otel-bridge/{__version__}"})
+        self._headers.update(destination.headers)
+        self._headers["content-type"] = "application/x-protobuf"
+        if destination.gzip:
+            self._headers["content-encoding"] = "gzip"
+        self._client = httpx.AsyncClient(
+            transport=transport,
+            verify=tls.context(
+                destination.certificate, destination.client_certificate, destination.client_key
+            ),
+            timeout=destination.timeout_ms / 1000,  # for each read and write; `send` bounds the whole
+            follow_redirects=False,
+        )
+
+    async def send(self, body: bytes) -> Answer:
+        """Send a serialised request; see `Sender.send`."""
+        if self._destination.gzip:
+            body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+        try:
+            async with asyncio.timeout(self._destination.timeout_ms / 1000):
+                response, content = await self._post(body)
+        except TimeoutError:
+            raise self._unavailable(f"no answer in {self._destination.timeout_ms} ms") from None
+        except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
+            raise self._refused(str(error)) from None
+        except httpx.RequestError as error:
+            distrust = _distrust(error)
+            if distrust:
+                raise self._refused(f"its certificate is not trusted: {distrust}") from None
+            raise self._unavailable(str(error) or type(error).__name__) from None
+        return self._read(response, content)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _post(self, body: bytes) -> tuple[httpx.Response, bytes]:
+        request = self._client.build_request(
+            "POST", self._destination.endpoint, content=body, headers=self._headers
+        )
+        response = await self._client.send(request, stream=True)
+        content = bytearray()
+        try:
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > _MOST_ANSWER_BYTES:
+                    break
+        finally:
+            await response.aclose()
+        return response, bytes(content[: _MOST_ANSWER_BYTES + 1])
+
+    def _read(self, response: httpx.Response, content: bytes) -> Answer:
+        status = response.status_code
+        if response.is_success:
+            return self._read_success(response, content)
+        said = _said(response, content)
+        if status in _POISON:
+            return Refused(said)
+        if status == _TOO_LARGE:
+            return TooLarge(said)
+        if status == _FAILED:
+            return Failed(f"{self._where}: {said}")
+        if status in _UNAVAILABLE:
+            raise self._unavailable(said, _retry_after_s(response))
+        if response.has_redirect_location:
+            target = public_url(urljoin(self._destination.endpoint, response.headers["location"]))
+            raise self._refused(f"{status}, moved to {target}: set the endpoint to where the data should go")
+        raise self._refused(said, unsupported=status == _NOT_FOUND)
+
+    def _read_success(self, response: httpx.Response, content: bytes) -> Accepted:
+        if not content.strip():
+            return Accepted()
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        # A page is the answer of something that is no OTLP receiver, a proxy's login for instance.
+        if kind != "text/html" and len(content) <= _MOST_ANSWER_BYTES:
+            with contextlib.suppress(NotAnAnswerError):
+                return read_response(self._destination.signal, content, is_json=kind.endswith("json"))
+        shown = one_line(kind) or "something"
+        raise self._refused(f"{response.status_code} with {shown} that is no OTLP answer: wrong endpoint?")
+
+    def _unavailable(self, why: str, retry_after_s: float | None = None) -> DestinationUnavailable:
+        return DestinationUnavailable(f"{self._where}: {one_line(why)}", retry_after_s)
+
+    def _refused(self, why: str, *, unsupported: bool = False) -> DestinationRefused:
+        return DestinationRefused(f"{self._where}: {one_line(why)}", unsupported=unsupported)
+
+
+def _distrust(error: BaseException | None) -> str | None:
+    """Find out whether a connection failed because the certificate was not trusted, and why."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _said(response: httpx.Response, content: bytes) -> str:
+    """Put status and message together. OTLP's is a ``google.rpc.Status``; others answer JSON or text."""
+    kind = response.headers.get("content-type", "").lower()
+    text = ""
+    if "protobuf" in kind:
+        status = status_pb2.Status()
+        try:
+            status.ParseFromString(content)
+            text = status.message
+        except DecodeError:
+            pass
+    elif "json" in kind:
+        try:
+            answer = json.loads(content)
+        except (ValueError, RecursionError):
+            answer = None
+        inner = answer.get("message") or answer.get("error") if isinstance(answer, dict) else None
+        text = inner if isinstance(inner, str) else content.decode(errors="replace")
+    elif "html" not in kind:
+        text = content.decode(errors="replace")
+    status_line = f"{response.status_code} {response.reason_phrase}".rstrip()
+    return f"{status_line}: {one_line(text)}" if text.strip() else status_line
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    """Read ``Retry-After``: seconds, or a date (RFC 9110 section 10.2.3). An hour at most."""
+    text = response.headers.get("retry-after", "").strip()
+    if text.isdecimal():
+        return min(float(text), _MOST_WAIT_S)
+    try:
+        until = parsedate_to_datetime(text).timestamp()
+    except ValueError:
+        return None
+    return min(max(0.0, until - time.time()), _MOST_WAIT_S)

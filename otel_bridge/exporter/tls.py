@@ -1,0 +1,77 @@
+"""TLS for both senders, from PEM files."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import grpc
+import httpx
+
+
+class Unusable(Exception):  # noqa: N818 - the settings turn it into a SettingsError that names the variable
+    """A file can't be used.
+
+    Args:
+        path: Which one.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(reason)
+        self.path = path
+
+
+def context(
+    certificate: str | None, client_certificate: str | None, client_key: str | None
+) -> ssl.SSLContext:
+    """Make what an HTTPS connection needs.
+
+    Args:
+        certificate: A PEM file of the authorities to trust; None for httpx's own choice.
+        client_certificate: For mTLS, a PEM file; goes with the next.
+        client_key: For mTLS, a PEM file, not encrypted.
+
+    Raises:
+        Unusable: A file can't be read, holds no PEM, or key and certificate do not belong together.
+    """
+    made = _trusting(certificate) if certificate else httpx.create_ssl_context()
+    if client_certificate and client_key:
+        for path in (client_certificate, client_key):
+            _read(path)
+        try:
+            # An empty password makes an encrypted key an error; without one OpenSSL asks at the terminal.
+            made.load_cert_chain(client_certificate, client_key, password="")
+        except ssl.SSLError:
+            reason = "key and certificate are no PEM, no pair, or the key is encrypted"
+            raise Unusable(client_key, reason) from None
+    return made
+
+
+def credentials(
+    certificate: str | None, client_certificate: str | None, client_key: str | None
+) -> grpc.ChannelCredentials:
+    """Make what a gRPC channel needs; arguments and errors as `context`."""
+    context(certificate, client_certificate, client_key)  # gRPC itself would say nothing of a bad file
+    return grpc.ssl_channel_credentials(
+        _read(certificate) if certificate else None,
+        _read(client_key) if client_key else None,
+        _read(client_certificate) if client_certificate else None,
+    )
+
+
+def _trusting(path: str) -> ssl.SSLContext:
+    _read(path)
+    try:
+        return ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        raise Unusable(path, "no certificate in it is PEM") from None
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise Unusable(path, (error.strerror or "can't be read").lower()) from None
+    except ValueError:
+        raise Unusable(path, "no path") from None
