@@ -1,0 +1,77 @@
+"""Which ledger a setting names: ``sqlite:///PATH``, and where it is by default."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import platformdirs
+
+from otel_bridge.errors import SettingsError
+from otel_bridge.ledger.sqlite import SqliteLedger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_bridge.ledger.protocol import Ledger
+    from otel_bridge.times import Clock
+
+STATE_FORM: Final = "sqlite:///PATH, such as sqlite:////var/lib/otel-bridge/ledger.db or sqlite:///ledger.db"
+_SQLITE: Final = "sqlite:///"
+
+
+def default_state_url() -> str:
+    """The ledger in the platform's state folder, such as ``sqlite:////…/otel-bridge/ledger.db``."""
+    return _SQLITE + str(platformdirs.user_state_path("otel-bridge", appauthor=False) / "ledger.db")
+
+
+def masked_url(url: str) -> str:
+    """The URL without what may be a password: user information and query are masked."""
+    without_user = re.sub(r"(?<=://).*@", "***@", url, flags=re.DOTALL)
+    return without_user if url.startswith(_SQLITE) else re.sub(r"\?.*", "?***", without_user, flags=re.DOTALL)
+
+
+def sqlite_path(url: str) -> Path:
+    """The path in an SQLite URL, as SQLAlchemy reads it: after three slashes, so four for an absolute path.
+
+    ``~`` at its beginning is the home folder.
+
+    Raises:
+        SettingsError: It is no such URL.
+    """
+    path = url[len(_SQLITE) :]
+    if not url.startswith(_SQLITE) or path in ("", ":memory:") or "\x00" in path:
+        raise SettingsError(f"OTEL_BRIDGE_STATE is {masked_url(url)!r}: it takes {STATE_FORM}")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise SettingsError(f"OTEL_BRIDGE_STATE is {url!r}: there is no such home folder") from None
+
+
+def open_ledger(
+    url: str,
+    clock: Clock,
+    *,
+    read_only: bool = False,
+    shared: bool = False,
+    on_notice: Callable[[str], None] | None = None,
+) -> Ledger:
+    """The ledger that ``OTEL_BRIDGE_STATE`` names, still to be opened by its ``open``.
+
+    Args:
+        url: ``sqlite:///PATH``.
+        clock: The program's clock.
+        read_only: As ``SqliteLedger``.
+        shared: As ``SqliteLedger``.
+        on_notice: As ``SqliteLedger``.
+
+    Raises:
+        SettingsError: The URL names no ledger that this version has.
+    """
+    if url.partition(":")[0].split("+")[0] in ("postgresql", "postgres"):
+        raise SettingsError(
+            f"OTEL_BRIDGE_STATE is {masked_url(url)!r}: this version does not have PostgreSQL yet, "
+            f"it takes {STATE_FORM}"
+        )
+    return SqliteLedger(sqlite_path(url), clock, read_only=read_only, shared=shared, on_notice=on_notice)
