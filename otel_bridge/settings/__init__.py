@@ -1,0 +1,18 @@
+"""What a user may set, from the environment and a YAML file."""
+
+from otel_bridge.settings.describe import as_yaml, schema
+from otel_bridge.settings.load import Settings, load, unknown_variables, variables
+from otel_bridge.settings.model import DEFAULT_PROJECT, DetailPolicy, ProjectSettings, SettingsModel
+
+__all__ = [
+    "DEFAULT_PROJECT",
+    "DetailPolicy",
+    "ProjectSettings",
+    "Settings",
+    "SettingsModel",
+    "as_yaml",
+    "load",
+    "schema",
+    "unknown_variables",
+    "variables",
+]

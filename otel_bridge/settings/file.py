@@ -1,0 +1,121 @@
+"""The YAML file: read strictly, with ``${env:NAME}`` and ``${file:PATH}`` put in place."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from otel_bridge.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MOST_BYTES = 1_000_000
+_REFERENCE = re.compile(r"\$\{(env|file):([^}]*)\}")
+_UNKNOWN_REFERENCE = re.compile(r"\$\{([^}]*)\}")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's plain types without dates, which stay text, and without keys that are there twice."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the name and shape are PyYAML's
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            raise yaml.MarkedYAMLError(
+                problem=f"the key {key!r} is no text", problem_mark=key_node.start_mark
+            )
+        if key in seen:
+            raise yaml.MarkedYAMLError(problem=f"{key!r} is there twice", problem_mark=key_node.start_mark)
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_file(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Read the settings file.
+
+    Raises:
+        SettingsError: It can't be read, is no YAML, or refers to something that is not there.
+    """
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read: {error.strerror}") from None
+    if len(raw) > _MOST_BYTES:
+        raise SettingsError(f"{path}: larger than {_MOST_BYTES} bytes: takes a settings file")
+    try:
+        document = yaml.load(raw.decode(), _Loader)  # noqa: S506 - a SafeLoader
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path}: is not UTF-8 text") from None
+    except RecursionError:
+        raise SettingsError(f"{path}: nested too deeply") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
+        raise SettingsError(f"{where}: not valid YAML: {error.problem or 'unreadable'}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SettingsError(f"{path}: not valid YAML: {reason}") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise SettingsError(f"{path}: holds {_kind(document)}: takes a mapping such as 'projects: [...]'")
+    return {key: _filled(value, f"{path}: {key}", environ) for key, value in document.items()}
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, list):
+        return "a list"
+    return "text" if isinstance(value, str) else "a single value"
+
+
+def _filled(value: Any, where: str, environ: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(item, f"{where}.{key}", environ) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, f"{where}.{index}", environ) for index, item in enumerate(value)]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+
+    def put(match: re.Match[str]) -> str:
+        kind, name = match.group(1), match.group(2)
+        if kind == "env":
+            if name not in environ:
+                raise SettingsError(f"{where} is ${{env:{name}}}: the variable {name} is not set")
+            return environ[name]
+        return read_secret(name, f"{where} is ${{file:{name}}}")
+
+    for match in _UNKNOWN_REFERENCE.finditer(value):
+        if not _REFERENCE.fullmatch(match.group(0)):
+            raise SettingsError(
+                f"{where}: ${{{match.group(1)}}} is unknown: takes ${{env:NAME}} or ${{file:PATH}}"
+            )
+    return _REFERENCE.sub(put, value)
+
+
+def read_secret(path: str, where: str) -> str:
+    """Read a value from a file, such as a mounted secret, without the line break at its end.
+
+    Raises:
+        SettingsError: The file can't be read; the line begins with ``where``.
+    """
+    try:
+        return Path(path).expanduser().read_text("utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{where}: the file can't be read: {error.strerror}") from None
+    except ValueError:
+        raise SettingsError(f"{where}: the file holds no text") from None

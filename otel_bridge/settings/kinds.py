@@ -1,0 +1,126 @@
+"""Kinds of value a setting can have, each with the words that say what it takes."""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import os
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator
+
+from otel_bridge.times import DURATION_FORM, TIME_FORM, parse_duration_ms, parse_time_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """Names the environment variable of a setting.
+
+    Attributes:
+        name: The variable.
+        takes: What its value must be, for the error line.
+        secret: Whether the value must never be shown.
+    """
+
+    name: str | None
+    takes: str
+    secret: bool = False
+
+
+def _duration(value: Any) -> int:
+    if not isinstance(value, str):
+        raise ValueError(DURATION_FORM)  # noqa: TRY004 - pydantic turns ValueError into its own report
+    return parse_duration_ms(value)
+
+
+def _ages(value: Any) -> tuple[int, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)):
+        raise ValueError("ages")  # noqa: TRY004 - as above
+    ages = tuple(_duration(part) for part in parts if not isinstance(part, str) or part.strip())
+    if any(later <= earlier for earlier, later in itertools.pairwise(ages)) or 0 in ages:
+        raise ValueError("ages that rise")
+    return ages
+
+
+def _point(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(TIME_FORM)  # noqa: TRY004 - as above
+    parse_time_ms(value, 0)
+    return value.strip()
+
+
+def _names(value: Any) -> Any:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def http_allowed() -> bool:
+    """Whether a person allowed clear text beyond loopback (OTEL_BRIDGE_ALLOW_HTTP)."""
+    return os.environ.get("OTEL_BRIDGE_ALLOW_HTTP", "").strip().lower() in {"1", "true", "yes", "on"}
+
+
+def _base_url(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a URL")  # noqa: TRY004 - as above
+    value = value.strip()
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("a URL")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL without user and password")
+    _ = parts.port  # raises ValueError where it is no port
+    if parts.scheme == "http" and not is_loopback(parts.hostname) and not http_allowed():
+        raise ValueError("https")
+    return value.rstrip("/")
+
+
+def _listen(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("an address")  # noqa: TRY004 - as above
+    value = value.strip()
+    if value:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65_535:  # noqa: PLR2004 - the highest port
+            raise ValueError("an address")
+    return value
+
+
+DurationMs = Annotated[int, BeforeValidator(_duration)]
+Ages = Annotated[tuple[int, ...], BeforeValidator(_ages)]
+Point = Annotated[str, BeforeValidator(_point)]
+BaseUrl = Annotated[str, BeforeValidator(_base_url)]
+Listen = Annotated[str, BeforeValidator(_listen)]
+Names = BeforeValidator(_names)
+Upper = BeforeValidator(_upper)
+Lower = BeforeValidator(_lower)
+
+
+def _rising(value: int) -> int:
+    if value <= 0:
+        raise ValueError("more than nothing")
+    return value
+
+
+PositiveDurationMs = Annotated[int, BeforeValidator(_duration), AfterValidator(_rising)]

@@ -1,0 +1,255 @@
+"""From the environment and the file to one frozen ``Settings``, or one clear line."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from pydantic import BaseModel, PrivateAttr, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from otel_bridge.errors import SettingsError
+from otel_bridge.exporter.destination import Destination, Signal, destination_from
+from otel_bridge.settings.file import read_file, read_secret
+from otel_bridge.settings.kinds import Variable
+from otel_bridge.settings.model import OtlpSettings, ProjectSettings, SettingsModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from pydantic.fields import FieldInfo
+
+_OTLP = "OTEL_EXPORTER_OTLP_"
+_SHOWN_CHARACTERS = 80
+# Read by the tests and by the application's side, not by these settings.
+_OTHER_VARIABLES = frozenset(
+    {"OTEL_BRIDGE_ALLOW_HTTP", "OTEL_BRIDGE_CORRELATION_ENDPOINT", "OTEL_BRIDGE_REQUIRE_BACKENDS"}
+)
+
+
+class _Given(PydanticBaseSettingsSource):
+    """A source whose values were read beforehand."""
+
+    def __init__(self, settings_cls: type[BaseSettings], values: dict[str, Any]) -> None:
+        super().__init__(settings_cls)
+        self._values = values
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """One field; the base class asks for it."""
+        del field
+        return self._values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """All of it."""
+        return self._values
+
+
+class Settings(BaseSettings, SettingsModel):
+    """The effective settings. The file comes first; what it leaves out comes from the environment."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    _otlp_variables: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The file's values, then the environment's; both are read by ``load`` and arrive as one argument."""
+        given = init_settings()
+        return _Given(settings_cls, given.get("file", {})), _Given(settings_cls, given.get("variables", {}))
+
+    def destination(self, signal: Signal) -> Destination:
+        """Where a signal goes.
+
+        Raises:
+            SettingsError: One of the ``OTEL_EXPORTER_OTLP_*`` values is wrong.
+        """
+        values = dict(self._otlp_variables)
+        own: OtlpSettings = getattr(self.export, signal.value)
+        for part, prefix in ((self.export, _OTLP), (own, f"{_OTLP}{signal.value.upper()}_")):
+            for name in OtlpSettings.model_fields:
+                value = getattr(part, name)
+                if value is not None:
+                    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+                    values[prefix + name.upper()] = text
+        return destination_from(signal, values)
+
+    @property
+    def signals(self) -> frozenset[Signal]:
+        """The signals that are sent."""
+        return frozenset(Signal(name) for name in self.export.signals)
+
+    @property
+    def signals_were_chosen(self) -> bool:
+        """Whether a person named the signals, so that one the destination lacks is an error."""
+        return "signals" in self.export.model_fields_set
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        path: The YAML file, or None for the environment alone.
+        environ: Defaults to the process's environment.
+
+    Raises:
+        SettingsError: One line: which setting, what it was, what it takes.
+    """
+    environ = os.environ if environ is None else environ
+    variables = read_variables(environ)
+    file = {} if path is None else read_file(path, environ)
+    project = variables["projects"][0]
+    if isinstance(file.get("projects"), list):
+        keys = ("api_key", "base_url")
+        inherited = {key: project[key] for key in keys if key in project}
+        file["projects"] = [
+            {**inherited, **each} if isinstance(each, dict) else each for each in file["projects"]
+        ]
+    try:
+        settings = Settings(file=file, variables=variables)  # type: ignore[call-arg]  # see the sources
+    except ValidationError as error:
+        raise SettingsError(_line(error, path, file)) from None
+    settings._otlp_variables.update(  # noqa: SLF001 - filled here, once, before anyone else sees it
+        {name: value for name, value in environ.items() if name.startswith(_OTLP) and value.strip()}
+    )
+    for signal in settings.signals:
+        settings.destination(signal)
+    return settings
+
+
+def read_variables(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that the environment holds, nested as the file would write them; empty means unset.
+
+    Raises:
+        SettingsError: A file that a variable names can't be read, or OTEL_RESOURCE_ATTRIBUTES is malformed.
+    """
+    values: dict[str, Any] = {}
+    for location, variable, _ in variables():
+        if location[0] == "projects" or variable.name is None:
+            continue
+        text = environ.get(variable.name)
+        # Two settings mean something when empty: no endpoints, no re-checks.
+        if text is None or (not text.strip() and location[-1] not in {"listen", "recheck"}):
+            continue
+        values.setdefault(location[0], {})[location[1]] = text
+    attributes = _resource_attributes(environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))
+    if attributes:
+        values.setdefault("mapping", {})["resource"] = attributes
+    project: dict[str, Any] = {}
+    if environ.get("COMPOSIO_API_KEY", "").strip():
+        project["api_key"] = environ["COMPOSIO_API_KEY"].strip()
+    elif environ.get("COMPOSIO_API_KEY_FILE"):
+        name = environ["COMPOSIO_API_KEY_FILE"]
+        project["api_key"] = read_secret(name, f"COMPOSIO_API_KEY_FILE is {name!r}")
+    if environ.get("COMPOSIO_BASE_URL"):
+        project["base_url"] = environ["COMPOSIO_BASE_URL"]
+    values["projects"] = [project]
+    return values
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """A line for each ``OTEL_BRIDGE_*`` variable that is no setting, most likely a typo."""
+    known = {variable.name for _, variable, _ in variables() if variable.name} | _OTHER_VARIABLES
+    return [
+        f"{name} is no setting and does nothing{_nearest(name, known)}"
+        for name in sorted(environ)
+        if name.startswith("OTEL_BRIDGE_") and name not in known
+    ]
+
+
+def variables() -> Iterator[tuple[tuple[str, ...], Variable, FieldInfo]]:
+    """Every setting that has a form of its own: its place in the file, its variable, its field."""
+    for section, holder in SettingsModel.model_fields.items():
+        model = ProjectSettings if section == "projects" else holder.annotation
+        if not isinstance(model, type) or not issubclass(model, BaseModel):
+            continue
+        for name, field in model.model_fields.items():
+            for extra in field.metadata:
+                if isinstance(extra, Variable):
+                    yield (section, name), extra, field
+
+
+def _resource_attributes(text: str) -> dict[str, str]:
+    attributes = {}
+    for part in text.split(","):
+        if not part.strip():
+            continue
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise SettingsError(f"OTEL_RESOURCE_ATTRIBUTES is {_cut(text)}: takes key=value,key2=value2")
+        # The name of the service is the bridge's to choose, and an instance's id would make every
+        # delivery differ: exporting a record twice must give the same bytes.
+        if key.strip() not in {"service.name", "service.instance.id"}:
+            attributes[key.strip()] = unquote(value.strip())
+    return attributes
+
+
+def _line(error: ValidationError, path: Path | None, file: dict[str, Any]) -> str:
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    location = tuple(first["loc"])
+    value = first["input"]
+    known = {place: variable for place, variable, _ in variables()}
+    names = tuple(part for part in location if isinstance(part, str))
+    variable = known.get(names[:2])
+    dotted = ".".join(str(part) for part in location)
+    in_file = path is not None and _holds(file, location)
+    where = f"{path}: {dotted}" if in_file else (variable.name if variable and variable.name else dotted)
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return f"{path}: {dotted} is no setting{_nearest(str(location[-1]), _siblings(location))}{more}"
+    if first["type"] == "value_error" and not location:
+        return f"{path}: {first['ctx']['error']}{more}"
+    takes = variable.takes if variable and len(names) <= 2 else _plain(first["msg"])  # noqa: PLR2004
+    if first["type"] == "missing":
+        return f"{where} is missing{more}"
+    shown = "a value that is not shown" if variable and variable.secret else _cut(value)
+    return f"{where} is {shown}: takes {takes}{more}"
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("Input should be ")
+
+
+def _cut(value: object) -> str:
+    text = repr(value)
+    if isinstance(value, (dict, list)):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+
+
+def _holds(given: dict[str, Any], location: tuple[int | str, ...]) -> bool:
+    values: Any = given
+    for part in location:
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return bool(location)
+
+
+def _siblings(location: tuple[int | str, ...]) -> set[str]:
+    model: Any = SettingsModel
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        if field is None:
+            break
+        model = ProjectSettings if part == "projects" else field.annotation
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return set()
+    return set(model.model_fields)
+
+
+def _nearest(name: str, known: set[str | None] | set[str]) -> str:
+    near = difflib.get_close_matches(name, [each for each in known if each], n=1)
+    return f": did you mean {near[0]}?" if near else ""

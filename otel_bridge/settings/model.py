@@ -1,0 +1,293 @@
+"""What a user may set: the sections of the YAML file, each field with its variable and what it takes.
+
+The tables of the documentation, ``config --schema`` and the error lines all come from here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from otel_bridge.ledger import default_state_url
+from otel_bridge.mapping.options import ContentCapture
+from otel_bridge.receiver.models import Filter
+from otel_bridge.settings.kinds import (
+    Ages,
+    BaseUrl,
+    DurationMs,
+    Listen,
+    Lower,
+    Names,
+    Point,
+    PositiveDurationMs,
+    Upper,
+    Variable,
+)
+
+DEFAULT_BASE_URL = "https://backend.composio.dev"
+DEFAULT_PROJECT = "default"
+_DURATION = "a duration such as 5s, 2m or 1h"
+_URL = (
+    "an https URL such as https://backend.composio.dev (plain http only to loopback, "
+    "unless OTEL_BRIDGE_ALLOW_HTTP=true)"
+)
+
+
+def _written(text: str) -> Any:
+    """A default as a person would write it; the field's own validator reads it."""
+    return text
+
+
+class Section(BaseModel):
+    """A part of the settings; a key it does not have is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+DetailPolicy = Literal["all", "failed", "none"]
+
+
+class ProjectSettings(Section):
+    """One Composio project. What it leaves out comes from ``collect`` and ``mapping``."""
+
+    name: Annotated[str, Variable(None, "a name, 1 to 100 characters")] = Field(
+        DEFAULT_PROJECT, min_length=1, max_length=100, description="Part of every id: choose it once."
+    )
+    api_key: Annotated[SecretStr | None, Variable("COMPOSIO_API_KEY", "the project API key", secret=True)] = (
+        Field(None, description="The project API key, permission *Observability: Read*.")
+    )
+    base_url: Annotated[BaseUrl, Variable("COMPOSIO_BASE_URL", _URL)] = Field(
+        DEFAULT_BASE_URL, description="Where Composio is."
+    )
+    organization: Annotated[str | None, Variable(None, "a name")] = Field(
+        None, description="Projects of one organisation share one request budget."
+    )
+    filters: Annotated[tuple[Filter, ...], Variable(None, "a list of {field, operator, value}")] = Field(
+        (), description="Only records that match all of these are collected."
+    )
+    resource: Annotated[dict[str, str], Variable(None, "names and values")] = Field(
+        default={}, description="Added to the resource of this project's spans and log records."
+    )
+    start: Annotated[Point | None, Variable(None, "a time or an age")] = Field(
+        None, description="As `collect.start`."
+    )
+    detail: Annotated[DetailPolicy | None, Lower, Variable(None, "all, failed or none")] = Field(
+        None, description="As `collect.detail`."
+    )
+    concurrency: Annotated[int | None, Variable(None, "a number from 1 to 256")] = Field(
+        None, ge=1, le=256, description="As `collect.concurrency`."
+    )
+    service_name: Annotated[str | None, Variable(None, "a name")] = Field(
+        None, min_length=1, description="As `mapping.service_name`."
+    )
+
+
+class CollectSettings(Section):
+    """What is collected, when, and how much of the request budget it may take."""
+
+    start: Annotated[
+        Point, Variable("OTEL_BRIDGE_START", "a time such as 2026-04-17T10:00:00Z or an age such as 36h")
+    ] = Field("1h", description="Where a new ledger begins: an age or a time.")
+    poll_interval: Annotated[PositiveDurationMs, Variable("OTEL_BRIDGE_POLL_INTERVAL", _DURATION)] = Field(
+        _written("5s"), description="How often new records are looked for."
+    )
+    recheck: Annotated[Ages, Variable("OTEL_BRIDGE_RECHECK", "ages that rise, such as 30s,2m,10m,1h")] = (
+        Field(
+            _written("30s,2m,10m,1h"),
+            description="Ages at which a collected window is listed again for late records before it is "
+            "sealed.",
+        )
+    )
+    detail: Annotated[DetailPolicy, Lower, Variable("OTEL_BRIDGE_DETAIL", "all, failed or none")] = Field(
+        "all", description="Which records get a detail request."
+    )
+    rate_share: Annotated[float, Variable("OTEL_BRIDGE_RATE_SHARE", "a number above 0 and at most 1")] = (
+        Field(
+            0.5,
+            gt=0,
+            le=1,
+            description="The share of the organisation's request budget that the bridge may use.",
+        )
+    )
+    concurrency: Annotated[int, Variable("OTEL_BRIDGE_CONCURRENCY", "a number from 1 to 256")] = Field(
+        16, ge=1, le=256, description="Detail requests in flight, per project."
+    )
+    parent_wait: Annotated[DurationMs, Variable("OTEL_BRIDGE_PARENT_WAIT", _DURATION)] = Field(
+        _written("30s"),
+        description="How long a record waits for a parent that is not logged yet: Composio logs a call when "
+        "it ends, so a parent comes after its children.",
+    )
+    verify_every: Annotated[
+        DurationMs, Variable("OTEL_BRIDGE_VERIFY_EVERY", "a duration such as 1d, or 0s for never")
+    ] = Field(
+        _written("1d"),
+        description="How often what was sealed since is compared with Composio, and repaired.",
+    )
+    timeout: Annotated[PositiveDurationMs, Variable("OTEL_BRIDGE_SOURCE_TIMEOUT", _DURATION)] = Field(
+        _written("30s"), description="How long one request to Composio may take."
+    )
+
+
+Protocol = Literal["grpc", "http/protobuf"]
+
+
+class OtlpSettings(Section):
+    """Where one signal goes; the same meanings as the standard ``OTEL_EXPORTER_OTLP_*`` variables."""
+
+    endpoint: str | None = Field(None, description="The URL.")
+    protocol: str | None = Field(None, description="`grpc` or `http/protobuf`.")
+    headers: SecretStr | None = Field(None, description="Names and values, or `k=v,k2=v2`.")
+    compression: str | None = Field(None, description="`gzip` or `none`.")
+    certificate: str | None = Field(
+        None, description="A PEM file that the server's certificate is checked by."
+    )
+    client_key: str | None = Field(None, description="A PEM file: the client's private key.")
+    client_certificate: str | None = Field(None, description="A PEM file: the client's certificate.")
+    timeout: str | None = Field(None, description="Milliseconds.")
+    insecure: str | None = Field(None, description="gRPC without TLS where the endpoint has no scheme.")
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _joined(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            from urllib.parse import quote  # noqa: PLC0415 - only a file that writes them as a mapping needs it
+
+            return ",".join(f"{quote(str(k))}={quote(str(v))}" for k, v in value.items())
+        return value
+
+    @field_validator("timeout", "insecure", mode="before")
+    @classmethod
+    def _worded(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            return str(value).lower()
+        return str(value) if isinstance(value, int) else value
+
+
+SignalName = Literal["traces", "logs", "metrics"]
+
+
+class ExportSettings(OtlpSettings):
+    """Where spans, log records and measurements go."""
+
+    signals: Annotated[
+        tuple[SignalName, ...],
+        Names,
+        Variable("OTEL_BRIDGE_SIGNALS", "one or more of traces, logs, metrics, joined by commas"),
+    ] = Field(("traces", "logs", "metrics"), min_length=1, description="What is sent.")
+    max_batch_records: Annotated[
+        int, Variable("OTEL_BRIDGE_MAX_BATCH_RECORDS", "a number from 1 to 10000")
+    ] = Field(512, ge=1, le=10_000, description="The most records in one request.")
+    max_batch_bytes: Annotated[
+        int, Variable("OTEL_BRIDGE_MAX_BATCH_BYTES", "a number of bytes from 10000 to 100000000")
+    ] = Field(
+        3_000_000, ge=10_000, le=100_000_000, description="The most bytes in one request, uncompressed."
+    )
+    age_limit: Annotated[
+        DurationMs | None, Variable("OTEL_BRIDGE_AGE_LIMIT", "a duration such as 18h, or 0s for no limit")
+    ] = Field(
+        None,
+        description="How old a record the destination takes. Unset: known by its address (Datadog 18 h, "
+        "Grafana Cloud 7 d, Logfire 24 h, New Relic and Dynatrace 1 h).",
+    )
+    traces: OtlpSettings = Field(OtlpSettings(), description="What differs for spans.")
+    logs: OtlpSettings = Field(OtlpSettings(), description="What differs for log records.")
+    metrics: OtlpSettings = Field(OtlpSettings(), description="What differs for measurements.")
+
+
+class MappingSettings(Section):
+    """What a record becomes."""
+
+    service_name: Annotated[
+        str, Variable("OTEL_BRIDGE_SERVICE_NAME", "a name; may hold {toolkit} and {project}")
+    ] = Field("composio", min_length=1, description="`service.name` of exported tool calls.")
+    span_kind: Annotated[
+        Literal["internal", "client", "server"],
+        Lower,
+        Variable("OTEL_BRIDGE_SPAN_KIND", "internal, client or server"),
+    ] = Field("internal", description="The kind of a tool call's span.")
+    content: Annotated[
+        ContentCapture,
+        Upper,
+        Variable(
+            "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
+            "NO_CONTENT, SPAN_ONLY, EVENT_ONLY or SPAN_AND_EVENT",
+        ),
+    ] = Field(ContentCapture.NO_CONTENT, description="Whether arguments and results are exported, and where.")
+    redact: Annotated[
+        tuple[str, ...], Names, Variable("OTEL_BRIDGE_REDACT", "key patterns, joined by commas")
+    ] = Field((), description="Keys whose values are masked, besides the built-in list.")
+    sample: Annotated[float, Variable("OTEL_BRIDGE_SAMPLE", "a number from 0 to 1")] = Field(
+        1.0, ge=0, le=1, description="The share of traces kept; failures always are."
+    )
+    attribute_bytes: Annotated[
+        int, Variable("OTEL_BRIDGE_ATTRIBUTE_BYTES", "a number of bytes from 64 to 1000000")
+    ] = Field(
+        2048, ge=64, le=1_000_000, description="The longest value of one attribute; Tempo cuts at 2048."
+    )
+    span_bytes: Annotated[
+        int, Variable("OTEL_BRIDGE_SPAN_BYTES", "a number of bytes from 4096 to 2000000")
+    ] = Field(65_536, ge=4096, le=2_000_000, description="The largest span or log record.")
+    resource: Annotated[dict[str, str], Variable(None, "names and values")] = Field(
+        default={}, description="Added to the resource; `OTEL_RESOURCE_ATTRIBUTES` are in it as well."
+    )
+
+
+class LedgerSettings(Section):
+    """What the bridge remembers."""
+
+    state: Annotated[SecretStr, Variable("OTEL_BRIDGE_STATE", "sqlite:///PATH")] = Field(
+        default_factory=lambda: SecretStr(default_state_url()), description="The ledger."
+    )
+    keep: Annotated[PositiveDurationMs, Variable("OTEL_BRIDGE_KEEP", "a duration such as 2d")] = Field(
+        _written("2d"),
+        description="How long the ids of delivered records are kept once their window is sealed.",
+    )
+
+
+class HttpSettings(Section):
+    """The endpoints of ``run``."""
+
+    listen: Annotated[
+        Listen, Variable("OTEL_BRIDGE_LISTEN", "an address such as 127.0.0.1:8790, or nothing")
+    ] = Field("127.0.0.1:8790", description="Where the endpoints are; empty turns them off.")
+    token: Annotated[SecretStr | None, Variable("OTEL_BRIDGE_TOKEN", "a token", secret=True)] = Field(
+        None, description="What `POST` endpoints ask for; without one they answer on loopback only."
+    )
+
+
+class LogSettings(Section):
+    """The bridge's own log, on standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Lower,
+        Variable("OTEL_BRIDGE_LOG_LEVEL", "debug, info, warning or error"),
+    ] = Field("info", description="The least severe level that is written.")
+    format: Annotated[
+        Literal["text", "json"] | None, Lower, Variable("OTEL_BRIDGE_LOG_FORMAT", "text or json")
+    ] = Field(None, description="Unset: text on a terminal, json elsewhere.")
+
+
+class SettingsModel(Section):
+    """All of it, as the YAML file writes it."""
+
+    projects: tuple[ProjectSettings, ...] = Field(
+        (ProjectSettings(),), min_length=1, description="What is collected."
+    )
+    collect: CollectSettings = CollectSettings()
+    export: ExportSettings = ExportSettings()
+    mapping: MappingSettings = MappingSettings()
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> SettingsModel:
+        names = [project.name for project in self.projects]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"two projects are named {name!r}: a name is part of every id, so each takes its own"
+                )
+        return self
