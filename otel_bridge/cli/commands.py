@@ -1,0 +1,196 @@
+"""Every command of ``otel-bridge``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from typer.main import get_command
+
+from otel_bridge import __version__
+from otel_bridge.cli.options import ConfigFile, read_settings, within
+from otel_bridge.cli.past import backfill, retry, say_incomplete
+from otel_bridge.cli.verify import verify
+from otel_bridge.emulator.chaos import random_faults
+from otel_bridge.emulator.options import EmulatorOptions
+from otel_bridge.exporter.json_format import to_otlp_json
+from otel_bridge.exporter.terminal import render_traces
+from otel_bridge.service import check as checking
+from otel_bridge.service import demo as demonstration
+from otel_bridge.service import runner
+from otel_bridge.service import show as showing
+from otel_bridge.service import status as reporting
+from otel_bridge.settings import as_yaml, schema
+from otel_bridge.times import SystemClock
+
+app = typer.Typer(
+    help="Composio's tool calls as OpenTelemetry spans and log records, delivered over OTLP.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class ShowForm(StrEnum):
+    """How ``show`` prints a record."""
+
+    TREE = "tree"
+    OTLP_JSON = "otlp-json"
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        typer.echo(f"otel-bridge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # noqa: FBT002 - typer's way to declare a flag; its callback does the work
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    config: ConfigFile = None,
+    once: Annotated[  # noqa: FBT002 - typer's way to declare a flag
+        bool, typer.Option("--once", help="Everything up to now, every re-check that is due, then exit.")
+    ] = False,
+) -> None:
+    """Collect and deliver until SIGTERM or SIGINT."""
+    settings = read_settings(config)
+    if not once:
+        asyncio.run(runner.run(settings, SystemClock()))
+        return
+    report = asyncio.run(runner.run_once(settings, SystemClock()))
+    typer.echo(f"{report.delivered:,} records delivered")
+    say_incomplete(report.failures, report.set_aside, interrupted=report.interrupted)
+    if not report.complete:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(config: ConfigFile = None) -> None:
+    """Check settings, keys and destinations; deliver nothing."""
+    settings = read_settings(config)
+
+    async def every() -> bool:
+        ok = True
+        async for finding in checking.check(settings, SystemClock()):
+            typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}")
+            ok = ok and finding.ok
+        return ok
+
+    if not asyncio.run(every()):
+        raise typer.Exit(1)
+
+
+app.command()(backfill)
+app.command()(retry)
+app.command()(verify)
+
+
+@app.command()
+def show(
+    log_id: Annotated[
+        str, typer.Argument(metavar="LOG_ID", help="The id of a log, such as log_-jRTWClpBoVo.")
+    ],
+    config: ConfigFile = None,
+    form: Annotated[
+        ShowForm, typer.Option("--as", help="tree for people, otlp-json for machines.")
+    ] = ShowForm.TREE,
+    project: Annotated[str | None, typer.Option(help="Look in this project only.")] = None,
+) -> None:
+    """Fetch one log and print what it would become."""
+    settings = read_settings(config)
+    family, identity = asyncio.run(showing.show(settings, log_id, SystemClock(), project))
+    if form is ShowForm.OTLP_JSON:
+        typer.echo(to_otlp_json(family[:1]))
+        return
+    console = Console()
+    console.print(render_traces(family, console.width))
+    for line in showing.facts(family[0], identity):
+        console.print(line, markup=False, highlight=False)
+
+
+@app.command()
+def status(
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,  # noqa: FBT002 - typer's way
+) -> None:
+    """Per project: how far it is, lag, counts, last error. The service need not run."""
+    settings = read_settings(config)
+    clock = SystemClock()
+    statuses = asyncio.run(reporting.read_status(settings, clock))
+    if as_json:
+        typer.echo(json.dumps(reporting.status_json(statuses, clock.now_ms()), indent=2))
+        return
+    console = Console()
+    console.print(reporting.status_table(statuses, clock.now_ms()))
+
+
+@app.command("config")
+def config_command(
+    config: ConfigFile = None,
+    with_schema: Annotated[  # noqa: FBT002 - typer's way
+        bool, typer.Option("--schema", help="Print the JSON schema of the YAML file instead.")
+    ] = False,
+) -> None:
+    """Print the effective settings, secrets masked."""
+    typer.echo(schema() if with_schema else as_yaml(read_settings(config)), nl=with_schema)
+
+
+@app.command()
+def emulate(  # noqa: PLR0913, PLR0917 - one parameter an option
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Where to listen; 0 takes a free one.")] = 8791,
+    logs: Annotated[int, typer.Option(help="How many tool calls there are at the start.")] = 300,
+    rate: Annotated[float, typer.Option(help="New tool calls a second.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same tool calls.")] = 1,
+    rate_limit: Annotated[int, typer.Option(help="Requests a minute before a 429.")] = 1_000_000,
+    latency: Annotated[int, typer.Option(metavar="MS", help="Added to every answer.")] = 0,
+    fault_share: Annotated[float, typer.Option(help="The share of requests that go wrong, 0 to 1.")] = 0.0,
+    fault_seed: Annotated[int, typer.Option(help="The same seed makes the same faults.")] = 1,
+    api_key: Annotated[
+        list[str] | None, typer.Option(help="Accept only this key; may be given again. Default: any.")
+    ] = None,
+) -> None:
+    """Serve Composio's documented Logs API locally, with synthetic tool calls."""
+    within("--port", port, 0, 65_535)
+    within("--logs", logs, 0, 10_000_000)
+    within("--rate", rate, 0, 10_000)
+    within("--rate-limit", rate_limit, 1, 10**9)
+    within("--latency", latency, 0, 60_000)
+    within("--fault-share", fault_share, 0, 1)
+    options = EmulatorOptions(
+        host=host,
+        port=port,
+        logs=logs,
+        rate=rate,
+        seed=seed,
+        rate_limit=rate_limit,
+        latency_ms=latency,
+        api_keys=tuple(api_key or ()),
+        fault=random_faults(fault_seed, fault_share) if fault_share else None,
+    )
+    asyncio.run(demonstration.emulate(options, typer.echo))
+
+
+@app.command()
+def demo(
+    keep_running: Annotated[  # noqa: FBT002 - typer's way
+        bool, typer.Option("--keep-running", help="Go on with new tool calls until stopped.")
+    ] = False,
+) -> None:
+    """Show it all at work: no account, no Docker, nothing set."""
+    asyncio.run(demonstration.demo(Console(), SystemClock(), keep_running=keep_running))
+
+
+commands = get_command(app)

@@ -1,0 +1,60 @@
+"""The entry point: turns every error a person can mend into one line and an exit status."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from otel_bridge.cli.commands import commands
+from otel_bridge.errors import BridgeError, SettingsError, unforeseen
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+_EXIT_INTERRUPTED = 130
+# Typer brings its own copy of click in some versions and uses the installed one in others; its public
+# BadParameter leads to the classes of whichever it is.
+_UsageError: type[Exception]
+_ClickException: type[Exception]
+_UsageError, _ClickException = typer.BadParameter.__mro__[1:3]
+
+
+def main() -> None:
+    """Run one command and exit. 0 done, 1 something was not, 2 the words or the settings are wrong."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one return a kind of end
+    """Run one command.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        outcome = commands(arguments, prog_name="otel-bridge", standalone_mode=False)
+    except SettingsError as error:
+        return _say(str(error), EXIT_USAGE)
+    except BridgeError as error:
+        return _say(str(error), EXIT_FAILED)
+    except _UsageError as error:
+        return _say(f"{_text(error)} (otel-bridge --help)", EXIT_USAGE)
+    except _ClickException as error:
+        return _say(_text(error), EXIT_USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has gone; keep Python from saying so on the way out.
+        sys.stderr.close()
+        return EXIT_FAILED
+    except Exception as error:  # noqa: BLE001 - no traceback reaches a person
+        return _say(str(unforeseen(error)), EXIT_FAILED)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _text(error: BaseException) -> str:
+    return str(getattr(error, "format_message", error.__str__)())
+
+
+def _say(line: str, status: int) -> int:
+    print(f"otel-bridge: {' '.join(line.split())}", file=sys.stderr)  # noqa: T201 - the one line a person reads
+    return status

@@ -1,0 +1,1 @@
+"""The service: what collects and delivers, and the commands' work."""

@@ -1,0 +1,50 @@
+"""The sources' circuits, one for each base URL, and what people read when one opens or closes."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from otel_bridge.receiver.channel import source_circuit
+from otel_bridge.service.logs import event
+from otel_bridge.times import format_duration
+
+if TYPE_CHECKING:
+    from otel_bridge.circuit import Circuit
+    from otel_bridge.circuit_state import CircuitState
+    from otel_bridge.settings import Settings
+    from otel_bridge.times import Clock
+
+
+def source_circuits(settings: Settings, clock: Clock) -> dict[str, Circuit]:
+    """The circuit of each project's source, by project name; projects with one base URL share one."""
+    by_url: dict[str, Circuit] = {}
+    found = {}
+    for project in settings.projects:
+        url = project.base_url.rstrip("/")
+        if url not in by_url:
+            by_url[url] = source_circuit(url, clock, say_circuit)
+        found[project.name] = by_url[url]
+    return found
+
+
+def say_circuit(before: CircuitState, now: CircuitState) -> None:
+    """Log one event when an outage begins and one when it ends, in place of one for each try."""
+    if now.retry_in_s is not None:
+        event(
+            logging.WARNING,
+            "circuit_opened",
+            f"{now.name} is down: {now.reason}",
+            far_side=now.name,
+            failures=now.failures,
+            retry_in_s=round(now.retry_in_s, 1),
+        )
+        return
+    event(
+        logging.INFO,
+        "circuit_closed",
+        f"{now.name} is up again after {format_duration(round(before.lasted_s * 1000))}",
+        far_side=now.name,
+        failures=before.failures,
+        down_s=round(before.lasted_s, 1),
+    )

@@ -1,0 +1,155 @@
+"""What a project's loop has to do next: new windows, re-checks, backfill, what was set aside.
+
+Each lane is one small class with ``step``: it does one thing and says whether there may be more.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from otel_bridge.ledger import Lane, Reason, Window
+from otel_bridge.receiver.budget import Priority
+from otel_bridge.service import planner
+from otel_bridge.service.delivery import Tally
+from otel_bridge.service.logs import event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_bridge.service.collection import Collection
+
+_SET_ASIDE_BATCH = 200
+
+
+class Head:
+    """The newest time: one new window a step, oldest first while catching up.
+
+    Args:
+        collection: Makes the passes.
+        start: Reads where a new ledger begins, in ms since the epoch, given the present.
+    """
+
+    def __init__(self, collection: Collection, start: Callable[[int], int]) -> None:
+        self._collection = collection
+        self._start = start
+        self._start_ms: int | None = None
+        self._span = planner.Span()
+
+    async def step(self, now_ms: int) -> bool:
+        """Collect the next new window; True where the present is not reached."""
+        collection = self._collection
+        watermark = await collection.ledger.watermark_ms(collection.project, Lane.LIVE)
+        if self._start_ms is None:
+            self._start_ms = self._start(now_ms)
+        window = planner.next_head(collection.project, watermark, self._start_ms, now_ms, self._span.ms)
+        if window is None:
+            return False
+        listing = await collection.listing(window, Priority.HEAD)
+        if not listing.complete:
+            self._span.too_full(window, listing.covered_ms)
+            return True
+        await collection.collect(window, listing, (), Priority.HEAD)
+        self._span.collected(window, len(listing.entries))
+        return window.to_ms < now_ms
+
+
+class Rechecks:
+    """Collected windows that are listed again for late records.
+
+    Args:
+        collection: Makes the passes.
+        lane: Whose windows.
+    """
+
+    def __init__(self, collection: Collection, lane: Lane) -> None:
+        self._collection = collection
+        self._lane = lane
+
+    async def step(self, now_ms: int, *, patient: bool) -> bool:
+        """Make one due re-check; True where more are due. See ``planner.recheck_group`` for ``patient``."""
+        collection = self._collection
+        due = await collection.ledger.due_windows(collection.project, self._lane, now_ms)
+        collected = [window for window in due if window.passes]
+        group = planner.recheck_group(collected, now_ms, patient=patient)
+        if not group:
+            return False
+        await collection.recheck(group, Priority.RECHECK)
+        return len(collected) > len(group)
+
+
+class Backfill:
+    """Past ranges that a person asked for: planned windows of the backfill lane, oldest first.
+
+    Args:
+        collection: Makes the passes.
+    """
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self._span = planner.Span()
+
+    async def planned(self) -> list[Window]:
+        """What is still to be collected, oldest first."""
+        windows = await self._collection.ledger.windows(self._collection.project, Lane.BACKFILL)
+        return [window for window in windows if not window.passes]
+
+    async def step(self) -> bool:
+        """Collect the next part of the oldest planned window; True where more is planned."""
+        collection = self._collection
+        planned = await self.planned()
+        if not planned:
+            return False
+        window = planned[0]
+        if window.length_ms > self._span.ms:
+            cut = window.from_ms + self._span.ms
+            part, rest = window.part(window.from_ms, cut), window.part(cut, window.to_ms)
+        else:
+            part, rest = window, None
+        listing = await collection.listing(part, Priority.BACKFILL)
+        if not listing.complete:
+            self._span.too_full(part, listing.covered_ms)
+            return True
+        if rest is not None:
+            await collection.ledger.replace_windows([window], [part, rest])
+        await collection.collect(part, listing, (part,), Priority.BACKFILL)
+        self._span.collected(part, len(listing.entries))
+        return rest is not None or len(planned) > 1
+
+
+class SecondTries:
+    """Records that were set aside and are due again.
+
+    Args:
+        collection: Makes the passes.
+    """
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+
+    async def step(self) -> None:
+        """Try what is due now, up to a bounded number."""
+        collection = self._collection
+        now_ms = collection.clock.now_ms()
+        due = await collection.ledger.set_aside(collection.project, due_ms=now_ms, limit=_SET_ASIDE_BATCH)
+        if not due:
+            return
+        before = {each.log_id: each for each in due}
+        # A list would cost a request more and show nothing that the detail does not.
+        details = collection.source.details_of([each.log_id for each in due], Priority.RECHECK)
+        times = [each.time_ms for each in due]
+        tally = Tally()
+        await collection.deliver(details, (min(times), max(times)), tally, before)
+        if tally.delivered:
+            event(
+                logging.INFO,
+                "set_aside_delivered",
+                f"{collection.project}: {tally.delivered} records that were set aside are delivered",
+                project=collection.project,
+                delivered=tally.delivered,
+            )
+
+    async def waiting(self) -> bool:
+        """Whether a record still waits for its parent."""
+        aside = await self._collection.ledger.set_aside(self._collection.project)
+        return any(each.reason is Reason.WAITING_FOR_PARENT for each in aside)

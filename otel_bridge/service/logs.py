@@ -1,0 +1,68 @@
+"""The bridge's own log: structured, one event a line, on standard error.
+
+Every event carries a machine-readable ``action`` and plain fields. No event holds a key, a payload or a
+record's message.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO
+
+_LOGGER = logging.getLogger("otel_bridge")
+_FIELDS = "fields"
+
+
+def event(level: int, action: str, message: str, /, **fields: Any) -> None:
+    """Write one event.
+
+    Args:
+        level: As in ``logging``.
+        action: What it is about, for machines: ``window_collected``.
+        message: The same for people.
+        **fields: Facts: counts, names, times.
+    """
+    if _LOGGER.isEnabledFor(level):
+        _LOGGER.log(level, message, extra={_FIELDS: {"action": action, **fields}})
+
+
+def set_up(level: str, form: Literal["text", "json"] | None, stream: TextIO | None = None) -> None:
+    """Send the log to ``stream`` (standard error), as text on a terminal and as JSON elsewhere."""
+    stream = stream or sys.stderr
+    chosen = form or ("text" if stream.isatty() else "json")
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_Json() if chosen == "json" else _Text())
+    for logger in (_LOGGER, logging.getLogger("opentelemetry")):
+        logger.handlers[:] = [handler]
+        logger.propagate = False
+        logger.setLevel(level.upper())
+    # The SDK's exporters log an answer's body and a traceback for each failed attempt.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    for noisy in ("httpx", "httpcore", "grpc", "asyncio", "uvicorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        fields = getattr(record, _FIELDS, {})
+        line = {"time": time, "level": record.levelname.lower(), "message": record.getMessage(), **fields}
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
+        fields = dict(getattr(record, _FIELDS, {}))
+        fields.pop("action", None)
+        facts = " ".join(f"{key}={_plain(value)}" for key, value in fields.items())
+        line = f"{time} {record.levelname.lower():7} {record.getMessage()}"
+        return f"{line}  {facts}" if facts else line
+
+
+def _plain(value: object) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if " " in text or not text else text

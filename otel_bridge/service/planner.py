@@ -1,0 +1,120 @@
+"""Which window comes next: pure functions over what the ledger says, in ms since the epoch.
+
+A window is ``[from, to)``. The source is asked for ``[from, to]`` and the next window begins at ``to``, so
+that adjoining windows share that one millisecond and no reading of an undocumented bound loses a record; the
+ledger drops what was seen twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from otel_bridge.ledger import Lane, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PAGE_RECORDS = 100
+"""The most records in one page of the list, as documented."""
+
+WINDOW_PAGES = 10
+"""A window with more pages than this is split, so that a pass stays short and its memory bounded."""
+
+FIRST_SPAN_MS = 15 * 60_000
+LONGEST_SPAN_MS = 24 * 3_600_000
+_GOAL_RECORDS = WINDOW_PAGES * PAGE_RECORDS * 6 // 10
+_MERGED_RECORDS = WINDOW_PAGES * PAGE_RECORDS * 8 // 10
+_SLACK_SHARE = 4
+
+
+@dataclass(slots=True)
+class Span:
+    """How much time the next new window should cover while catching up, learnt from the last ones."""
+
+    ms: int = FIRST_SPAN_MS
+
+    def too_full(self, window: Window, covered_ms: int) -> None:
+        """The window had more pages than one pass takes.
+
+        Args:
+            window: Which one.
+            covered_ms: The stretch of time that the pages read so far lie in. In a list that is in order it
+                tells how dense the records are; in any other it is about the whole window, and says nothing.
+        """
+        self.ms = max(1, min(window.length_ms // 2, covered_ms * 6 // 10))
+
+    def collected(self, window: Window, records: int) -> None:
+        """The window held this many records."""
+        if window.length_ms < self.ms:
+            return  # it ended at the present, and says nothing of density
+        density = max(records, 1) / window.length_ms
+        goal = round(_GOAL_RECORDS / density)
+        self.ms = max(1, min(goal, self.ms * 4, LONGEST_SPAN_MS))
+
+
+def next_head(
+    project: str, watermark_ms: int | None, start_ms: int, now_ms: int, span_ms: int
+) -> Window | None:
+    """The next new window of the live lane, or None where the watermark has reached the present."""
+    from_ms = start_ms if watermark_ms is None else watermark_ms
+    to_ms = min(now_ms, from_ms + span_ms)
+    if to_ms <= from_ms:
+        return None
+    return Window(project, Lane.LIVE, from_ms, to_ms)
+
+
+def completed(window: Window, ages_ms: Sequence[int], now_ms: int, records: int) -> Window:
+    """The window after a pass that listed it to its end: with the next re-check's time, or sealed.
+
+    A re-check whose age the pass has already reached is not made again: the pass was it.
+    """
+    age = now_ms - window.to_ms
+    due = next((window.to_ms + each for each in ages_ms if each > age), None)
+    return replace(window, passes=window.passes + 1, due_ms=due, records=records)
+
+
+def recheck_group(due: Sequence[Window], now_ms: int, *, patient: bool) -> list[Window]:
+    """The due windows that one list request should cover, oldest first; empty for none yet.
+
+    Quiet neighbours are listed as one. ``patient`` lets a group grow for a quarter of its re-check's age, so
+    that there are neighbours to join; without it whatever is due is taken.
+    """
+    groups: list[list[Window]] = []
+    for window in due:
+        group = groups[-1] if groups else []
+        if (
+            group
+            and group[-1].to_ms == window.from_ms
+            and sum(each.records for each in group) + window.records <= _MERGED_RECORDS
+        ):
+            group.append(window)
+        else:
+            groups.append([window])
+    for index, group in enumerate(groups):
+        full = index + 1 < len(groups) and groups[index + 1][0].from_ms == group[-1].to_ms
+        if not patient or full or any(_overripe(window, now_ms) for window in group):
+            return group
+    return []
+
+
+def _overripe(window: Window, now_ms: int) -> bool:
+    due = window.due_ms or 0
+    return now_ms >= due + (due - window.to_ms) // _SLACK_SHARE
+
+
+def joined(group: Sequence[Window]) -> Window:
+    """Adjoining windows as one."""
+    first, last = group[0], group[-1]
+    return replace(
+        first,
+        to_ms=last.to_ms,
+        passes=min(window.passes for window in group),
+        records=sum(window.records for window in group),
+    )
+
+
+def halves(window: Window) -> tuple[Window, Window]:
+    """A window too full for one pass as two. The records counted so far stay with the first."""
+    middle = window.from_ms + window.length_ms // 2
+    return replace(window, to_ms=middle), replace(window, from_ms=middle, records=0)

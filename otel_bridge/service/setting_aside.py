@@ -1,0 +1,45 @@
+"""When a record that could not be delivered is tried again."""
+
+from __future__ import annotations
+
+from otel_bridge.ledger import Reason, SetAside
+
+_S = 1000
+_SCHEDULE_MS = tuple(each * _S for each in (10, 30, 120, 600, 3600, 6 * 3600, 24 * 3600, 48 * 3600))
+_NEVER = frozenset({Reason.UNREADABLE, Reason.UNMAPPABLE, Reason.REFUSED})
+_PARENT_STEP_MS = 5 * _S
+_MOST_CHARACTERS = 300
+
+
+def put_aside(  # noqa: PLR0913 - the facts of one row
+    log_id: str,
+    time_ms: int,
+    reason: Reason,
+    message: str,
+    *,
+    now_ms: int,
+    before: SetAside | None = None,
+    tool_call: bool = True,
+) -> SetAside:
+    """Set a record aside, or set it aside again.
+
+    What another try can't help (the record is unreadable, the destination refuses it) is tried again only
+    when a person says so. All times are in ms.
+    """
+    attempts = 1 if before is None else before.attempts + 1
+    retry_ms: int | None = None
+    if reason is Reason.WAITING_FOR_PARENT:
+        retry_ms = now_ms + _PARENT_STEP_MS
+    elif reason not in _NEVER and attempts <= len(_SCHEDULE_MS):
+        retry_ms = now_ms + _SCHEDULE_MS[attempts - 1]
+    return SetAside(
+        log_id=log_id,
+        time_ms=time_ms,
+        reason=reason,
+        message=" ".join(message.split())[:_MOST_CHARACTERS],
+        attempts=attempts,
+        since_ms=now_ms if before is None else before.since_ms,
+        retry_ms=retry_ms,
+        # A second try may have nothing but the id; what the list said the first time holds.
+        tool_call=tool_call if before is None else before.tool_call,
+    )

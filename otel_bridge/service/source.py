@@ -1,0 +1,199 @@
+"""One project's side of the source: its client, its filters, and details fetched ahead of their turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from otel_bridge.errors import RecordNotFound, RecordUnreadable, SourceFailed, SourceRefused
+from otel_bridge.ledger import Reason, Window
+from otel_bridge.receiver.budget import Priority
+from otel_bridge.receiver.models import Detail, Entry, Filter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+
+    from otel_bridge.receiver.client import LogsClient
+    from otel_bridge.receiver.page import UnreadableEntry
+    from otel_bridge.settings import DetailPolicy
+
+_PARENTS_KEPT = 128
+_LOOKAHEAD = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a window holds.
+
+    Attributes:
+        entries: Each id once, oldest first.
+        unreadable: What the list showed and nobody can read.
+        complete: False where the window has more pages than were asked for.
+        began_ms: When listing began, in ms since the epoch: what was visible then is in it.
+    """
+
+    entries: list[Entry]
+    unreadable: list[UnreadableEntry]
+    complete: bool
+    began_ms: int = 0
+
+    @property
+    def covered_ms(self) -> int:
+        """The stretch of time from its oldest entry to its newest, in ms."""
+        times = [entry.timestamp_ns for entry in self.entries if entry.timestamp_ns is not None]
+        return (max(times) - min(times)) // 1_000_000 if times else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A record whose detail can't be had: the entry the list showed, and why."""
+
+    entry: Entry
+    reason: Reason
+    message: str
+
+
+class ProjectSource:
+    """Lists windows and fetches details for one project.
+
+    Args:
+        client: Speaks to the Logs API.
+        filters: The project's own.
+        detail: Which records get a detail request.
+        concurrency: How many of those are in flight at most, of each priority.
+    """
+
+    def __init__(
+        self, client: LogsClient, filters: Sequence[Filter], detail: DetailPolicy, concurrency: int
+    ) -> None:
+        self.client = client
+        self._filters = tuple(filters)
+        self._policy = detail
+        # What happens now must not wait for a place that a re-check holds while it waits for budget.
+        self._slots = {priority: asyncio.Semaphore(concurrency) for priority in Priority}
+        # Parents fetched for a child in another window, kept so that their own turn costs no second request.
+        self._parents: OrderedDict[str, Detail] = OrderedDict()
+
+    async def listing(self, window: Window, priority: Priority, max_pages: int | None) -> Listing:
+        """List a window to its end, or up to ``max_pages`` pages.
+
+        Raises:
+            SourceError: As the client.
+        """
+        entries: dict[str, Entry] = {}
+        unreadable: list[UnreadableEntry] = []
+        complete = True
+        async for page in self.client.pages(
+            from_ms=window.from_ms,
+            to_ms=window.to_ms,
+            filters=self._filters,
+            max_pages=max_pages,
+            priority=priority,
+        ):
+            # A page-based cursor shifts when records arrive, so an id may come twice.
+            entries.update((entry.id, entry) for entry in page.entries)
+            unreadable.extend(page.unreadable)
+            complete = page.next_cursor is None
+        # The order of the list is not documented; oldest first is what a destination takes best.
+        ordered = sorted(entries.values(), key=lambda entry: (entry.timestamp_ns or 0, entry.id))
+        return Listing(ordered, unreadable, complete)
+
+    async def count(self, from_ms: int, to_ms: int, priority: Priority) -> int | None:
+        """How many tool calls ``[from_ms, to_ms)`` holds by the source's own count: one request.
+
+        Returns:
+            None where that count says nothing of what the bridge collects (the project has filters), or can't
+            be had (the key may not read it, the route fails, the range is not accepted).
+
+        Raises:
+            SourceError: The source can't be asked at all.
+        """
+        if self._filters:
+            return None
+        try:
+            summary = await self.client.usage_summary(from_ms=from_ms, to_ms=to_ms, priority=priority)
+        except SourceRefused as error:
+            if error.status == HTTPStatus.UNAUTHORIZED:
+                raise
+            return None
+        except SourceFailed:
+            return None
+        return summary.tool_calls
+
+    def details(self, entries: Sequence[Entry], priority: Priority) -> AsyncGenerator[Detail | Failure]:
+        """The details of listed entries, in their order; what the policy leaves out keeps what the list said.
+
+        Raises:
+            SourceError: Where the source as a whole can't be asked. A single record's failure is yielded.
+        """
+        return self._ahead(self._listed(entry, priority) for entry in entries)
+
+    def details_of(self, log_ids: Sequence[str], priority: Priority) -> AsyncGenerator[Detail | Failure]:
+        """The details of these ids, whatever the policy; raises as ``details``."""
+        return self._ahead(self._detail(Entry(id=log_id), priority) for log_id in log_ids)
+
+    async def _ahead(
+        self, steps: Iterator[Coroutine[None, None, Detail | Failure]]
+    ) -> AsyncGenerator[Detail | Failure]:
+        """Run the steps concurrently and ahead of the reader, and yield in order."""
+        tasks: deque[asyncio.Task[Detail | Failure]] = deque()
+        try:
+            while True:
+                while len(tasks) < _LOOKAHEAD and (step := next(steps, None)) is not None:
+                    tasks.append(asyncio.create_task(step))
+                if not tasks:
+                    return
+                yield await tasks[0]
+                tasks.popleft()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _listed(self, entry: Entry, priority: Priority) -> Detail | Failure:
+        if not self._wants_detail(entry):
+            return Detail.of(entry)
+        return await self._detail(entry, priority)
+
+    def _wants_detail(self, entry: Entry) -> bool:
+        return self._policy == "all" or (self._policy == "failed" and entry.status == "failed")
+
+    async def parent(self, log_id: str, priority: Priority) -> Detail:
+        """The detail of a parent that is in no batch at hand.
+
+        Raises:
+            SourceError: As the client's ``detail``.
+        """
+        kept = self._parents.get(log_id)
+        if kept is None:
+            async with self._slots[priority]:
+                kept = await self.client.detail(log_id, priority=priority, missing_retries=0)
+            # A parent's own turn must find the same record, or its identity would differ from the one
+            # that its children were given.
+            kept = kept if self._wants_detail(kept) else _as_listed(kept)
+            self._parents[log_id] = kept
+            if len(self._parents) > _PARENTS_KEPT:
+                self._parents.popitem(last=False)
+        return kept
+
+    async def _detail(self, entry: Entry, priority: Priority) -> Detail | Failure:
+        kept = self._parents.pop(entry.id, None)
+        if kept is not None:
+            return kept
+        try:
+            async with self._slots[priority]:
+                return await self.client.detail(entry.id, priority=priority)
+        except RecordNotFound as error:
+            return Failure(entry, Reason.NOT_FOUND, str(error))
+        except RecordUnreadable as error:
+            return Failure(entry, Reason.UNREADABLE, str(error))
+        except SourceFailed as error:
+            return Failure(entry, Reason.SOURCE_FAILED, str(error))
+
+
+def _as_listed(detail: Detail) -> Detail:
+    """What a list would have shown of it."""
+    return Detail.model_validate(detail.model_dump(include=set(Entry.model_fields)))

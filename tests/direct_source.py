@@ -1,0 +1,44 @@
+"""What a client of the source can be asked, answered from a store without HTTP: for long simulations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from otel_bridge.emulator.queries import ListQuery
+from otel_bridge.errors import RecordNotFound
+from otel_bridge.receiver.models import Detail, Entry
+from otel_bridge.receiver.page import Page
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from otel_bridge.emulator import LogStore
+
+
+class DirectSource:
+    """Stands for ``LogsClient``; counts what would have been requests."""
+
+    def __init__(self, store: LogStore) -> None:
+        self.store = store
+        self.requests: Counter[str] = Counter()
+
+    async def pages(
+        self, *, from_ms: int, to_ms: int, max_pages: int | None, **_others: Any
+    ) -> AsyncIterator[Page]:
+        number = 0
+        while max_pages is None or number < max_pages:
+            number += 1
+            self.requests["list"] += 1
+            page = self.store.page(ListQuery(limit=100, page=number, from_ms=from_ms, to_ms=to_ms))
+            entries = [Entry.model_validate_json(record.entry) for record in page.records]
+            yield Page(entries, [], None if page.next_page is None else str(page.next_page))
+            if page.next_page is None:
+                return
+
+    async def detail(self, log_id: str, **_others: Any) -> Detail:
+        self.requests["detail"] += 1
+        record = self.store.get(log_id)
+        if record is None:
+            raise RecordNotFound(log_id)
+        return Detail.model_validate_json(record.detail)

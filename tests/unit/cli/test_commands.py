@@ -1,0 +1,157 @@
+"""What a person sees of each command, in the test's own process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from emulator_thread import surroundings
+
+from otel_bridge import __version__
+from otel_bridge.cli.main import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from emulator_thread import Surroundings
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("OTEL_", "COMPOSIO_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OTEL_BRIDGE_STATE", f"sqlite:///{tmp_path}/ledger.db")
+    monkeypatch.setenv("COLUMNS", "90")
+
+
+@pytest.fixture
+def around(monkeypatch: pytest.MonkeyPatch) -> Iterator[Surroundings]:
+    with surroundings() as made:
+        monkeypatch.setenv("COMPOSIO_API_KEY", "ak_test_secret")
+        monkeypatch.setenv("COMPOSIO_BASE_URL", made.base_url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", made.sink.http_endpoint)
+        yield made
+
+
+def test_the_demo_draws_traces_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"\d+ tool calls in \d+ traces, \d+ failed\.", shown)
+    assert "└─" in shown
+    assert "━" in shown
+    assert "✗" in shown
+
+
+def test_the_demo_delivers_too_where_an_endpoint_is_set(
+    around: Surroundings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["demo"]) == 0
+    shown = capsys.readouterr().out
+    assert around.sink.http_endpoint in shown
+    calls = re.search(r"(\d+) tool calls", shown)
+    assert calls is not None
+    assert sum(1 for _ in around.sink.spans()) == int(calls[1])
+
+
+def test_once_with_measurements(around: Surroundings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["run", "--once"]) == 0
+    assert capsys.readouterr().out == "30 records delivered\n"
+    assert {request.signal for request in around.sink.received} == {"traces", "logs", "metrics"}
+
+
+def test_status_before_and_after(around: Surroundings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status"]) == 0
+    assert "nothing yet" in capsys.readouterr().out
+    assert run(["run", "--once"]) == 0
+    capsys.readouterr()
+    assert run(["status"]) == 0
+    table = capsys.readouterr().out
+    assert "default" in table
+    assert " 30 " in table
+    assert run(["status", "--json"]) == 0
+    (project,) = json.loads(capsys.readouterr().out)
+    assert project["delivered"] == 30
+    assert project["lag_ms"] >= 0
+    del around
+
+
+def test_show_explains_the_trace(around: Surroundings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["show", around.ids[0]]) == 0
+    shown = capsys.readouterr().out
+    assert "trace chosen by" in shown
+    assert around.ids[0] in shown
+    assert run(["show", around.ids[0], "--as", "otlp-json"]) == 0
+    assert json.loads(capsys.readouterr().out)["resourceLogs"]
+    assert run(["show", "log_unknown"]) == 1
+    assert "log_unknown" in capsys.readouterr().err
+    assert run(["show", around.ids[0], "--project", "other"]) == 1
+    assert "takes one of default" in capsys.readouterr().err
+
+
+def test_check_says_what_is_well_and_what_is_not(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["check"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["ok"] * len(lines)
+    monkeypatch.setenv("COMPOSIO_API_KEY", "")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9/datadoghq")
+    monkeypatch.setenv("OTEL_BRIDGE_START", "36h")
+    monkeypatch.setenv("OTEL_BRIDGE_STATE", "sqlite:////dev/null/ledger.db")
+    assert run(["check"]) == 1
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
+    assert len(failed) == 5
+    for word in ("ledger", "COMPOSIO_API_KEY", "127.0.0.1:9", "Datadog"):
+        assert any(word in line for line in failed)
+    del around
+
+
+def test_config_can_be_used_as_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["config"]) == 0
+    document = yaml.safe_load(capsys.readouterr().out)
+    assert document["collect"]["poll_interval"] == "5s"
+    assert run(["config", "--schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["type"] == "object"
+
+
+def test_an_unknown_variable_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OTEL_BRIDGE_POL_INTERVAL", "1h")
+    assert run(["status"]) == 0
+    assert capsys.readouterr().err.count("OTEL_BRIDGE_POLL_INTERVAL") == 1
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"otel-bridge {__version__}\n"
+    assert run([]) in {0, 2}
+    assert run(["--help"]) == 0
+    assert "emulate" in capsys.readouterr().out
+
+
+def test_a_surprise_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("a payload")
+
+    monkeypatch.setattr("otel_bridge.cli.options.load", broken)
+    assert run(["status"]) == 1
+    shown = capsys.readouterr().err
+    assert "KeyError" in shown
+    assert "payload" not in shown
+
+
+def test_interrupting_is_no_error_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("otel_bridge.cli.options.load", interrupted)
+    assert run(["status"]) == 130
+    assert capsys.readouterr().err == ""
