@@ -1,0 +1,94 @@
+"""``backfill`` and ``retry`` as a person runs them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from bridge_process import KEY, emulator, environment, finish, run, start
+from recording_sink import HttpAnswer, RecordingSink
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def settings(folder: Path, base_url: str, sink: RecordingSink, **more: str) -> dict[str, str]:
+    return environment(
+        folder,
+        COMPOSIO_API_KEY=KEY,
+        COMPOSIO_BASE_URL=base_url,
+        OTEL_EXPORTER_OTLP_ENDPOINT=sink.http_endpoint,
+        OTEL_BRIDGE_SIGNALS="logs",
+        **more,
+    )
+
+
+async def test_a_killed_backfill_goes_on_and_doubles_little(tmp_path: Path) -> None:
+    async with RecordingSink() as sink, emulator("--logs", "2000", folder=tmp_path) as base_url:
+        env = settings(tmp_path, base_url, sink)
+        first = await start("backfill", "--from", "55m", "--to", "now", env=env)
+        await sink.wait_for(logs=300)
+        first.kill()
+        await finish(first)
+        done = await run("backfill", "--from", "55m", "--to", "now", env=env)
+        assert done.status == 0, done.err
+        assert "100% of the range" in done.err
+        logs = [log.SerializeToString(deterministic=True) for _, _, log in sink.logs()]
+        assert len(set(logs)) == 2000
+        assert len(logs) <= 2000 + 256
+
+
+async def test_beside_a_running_service_the_service_does_the_work(tmp_path: Path) -> None:
+    async with RecordingSink() as sink, emulator("--logs", "300", folder=tmp_path) as base_url:
+        env = settings(tmp_path, base_url, sink, OTEL_BRIDGE_START="1s", OTEL_BRIDGE_POLL_INTERVAL="300ms")
+        service = await start("run", env=env)
+        try:
+            assert service.stderr is not None
+            await service.stderr.readline()
+            done = await run("backfill", "--from", "55m", "--to", "1m", env=env)
+            assert done.status == 0, done.err
+            assert "only watches" in done.err
+            assert sum(1 for _ in sink.logs()) > 200
+        finally:
+            service.terminate()
+            await finish(service, 15)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--from", "1d", "--to", "2d"), "--to"),
+        (("--from", "1d", "--to", "1d"), "no length"),
+        (("--from", "soon", "--to", "1d"), "'soon'"),
+        (("--from", "1d", "--to", "2099-01-01"), "future"),
+        (("--from", "900d", "--to", "1d"), "a year"),
+    ],
+)
+async def test_a_wrong_range_is_one_line(tmp_path: Path, arguments: tuple[str, ...], word: str) -> None:
+    done = await run("backfill", *arguments, env=environment(tmp_path, COMPOSIO_API_KEY=KEY))
+    assert done.status == 2
+    (line,) = done.err.splitlines()
+    assert word in line
+
+
+async def test_what_was_refused_is_listed_and_tried_again_on_demand(tmp_path: Path) -> None:
+    async with RecordingSink() as sink, emulator("--logs", "20", folder=tmp_path) as base_url:
+        env = settings(tmp_path, base_url, sink)
+        sink.http_answers.extend([HttpAnswer(400)] * 100)
+        refused = await run("run", "--once", env=env)
+        assert refused.status == 1
+        assert "20 records set aside: 20 refused" in refused.err
+        status = await run("status", env=env)
+        assert "20 refused" in status.out
+        sink.http_answers.clear()
+        sink.received.clear()
+        again = await run("run", "--once", env=env)
+        assert (again.status, list(sink.logs())) == (1, [])
+        put_back = await run("retry", env=env)
+        assert put_back.out.startswith("20 records")
+        done = await run("run", "--once", env=env)
+        assert done.status == 0, done.err
+        async with httpx.AsyncClient() as client:
+            ids = (await client.get(f"{base_url}/emulator/ids")).json()["ids"]
+        assert sum(1 for _ in sink.logs()) == len(ids) == 20
