@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otel_bridge.cli.main import run
 from otel_bridge.emulator import (
     EmulatorOptions,
     EmulatorServer,
@@ -129,3 +130,9 @@ def test_random_faults_have_the_share_asked_for_and_all_kinds() -> None:
     assert any(each.cursor_cycle for each in lists)
     assert not any(random_faults(3, 0)(LIST, number) for number in range(100))
     assert all(random_faults(3, 1)(LIST, number) for number in range(100))
+
+
+@pytest.mark.parametrize("share", ["-0.1", "1.5", "nan"])
+def test_a_share_that_is_none_is_one_clear_line(share: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["emulate", "--fault-share", share]) == 2
+    assert capsys.readouterr().err.startswith("otel-bridge: --fault-share is ")
