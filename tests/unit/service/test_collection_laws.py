@@ -286,7 +286,7 @@ async def test_what_waits_for_a_destination_arrives_oldest_first_and_costs_littl
                 bridge.add(f"log_{minute}_{number}", age_s=1)
             await asyncio.create_task(bridge.clock.sleep(60))
         assert destination.attempts <= 10 + 4 * minutes
-        # However long it stays away, the batch in hand and what was fetched ahead of it is all that is asked for.
+        # However long it stays away: the batch in hand, what was fetched ahead of it, and no more.
         assert source.requests["detail"] <= 3 * collection.BATCH_RECORDS
         assert source.requests["list"] <= 20
         destination.down = False
