@@ -157,7 +157,7 @@ async def play(world: World, script: Script) -> None:  # noqa: C901 - a case a s
             case Slow(latency_s):
                 world.source.latency_s = latency_s
             case ClockStep():
-                world.clock.step_wall_clock(1000 * next(clock_steps))
+                world.step_clock(1000 * next(clock_steps))
             case Burst():
                 _burst(world, name, step, late_s)
             case OnEdge():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,17 @@ def _refuse(what: str) -> None:
 def _check_address(connection: socket.socket, address: Any) -> None:
     if connection.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
         _refuse(repr(address))
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """A command sets the log up for its process; here the next test gets it as it was."""
+    loggers = [logging.getLogger(name) for name in ("otel_bridge", "opentelemetry")]
+    before = [(each.handlers[:], each.propagate, each.level) for each in loggers]
+    yield
+    for each, (handlers, propagate, level) in zip(loggers, before, strict=True):
+        each.handlers[:], each.propagate = handlers, propagate
+        each.setLevel(level)
 
 
 @pytest.fixture(scope="session", autouse=True)

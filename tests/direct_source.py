@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from otel_bridge.emulator import LogStore
+    from otel_bridge.times import Clock
 
 
 class DirectSource:
     """Stands for ``LogsClient``; counts what would have been requests."""
 
-    def __init__(self, store: LogStore) -> None:
+    def __init__(self, store: LogStore, clock: Clock) -> None:
         self.store = store
+        self.now_ms = clock.now_ms
         self.requests: Counter[str] = Counter()
 
     async def pages(

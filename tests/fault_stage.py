@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from bridge_process import KEY, Finished, environment, run
+from bridge_process import KEY, Finished, environment, finish, start
 from chaotic_sink import ChaoticSink
 
 from otel_bridge.emulator import EmulatorOptions, EmulatorServer, LiveSource
@@ -100,8 +100,14 @@ class Stage:
             self.feed = None
 
     async def once(self, **variables: str) -> Finished:
-        """``otel-bridge run --once``."""
-        return await run("run", "--once", env={**self.env, **variables})
+        """``otel-bridge run --once``; where this is given up, the process ends with it."""
+        process = await start("run", "--once", env={**self.env, **variables})
+        try:
+            return await finish(process)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
 
     async def finish(self, timeout_s: float = 90) -> None:
         """Run to the end, and again while something still waits for its next try."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
@@ -46,6 +47,10 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one return a kind of en
         # Whoever read the output has gone; keep Python from saying so on the way out.
         sys.stderr.close()
         return EXIT_FAILED
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return _say("standard output can't be written: no space left", EXIT_FAILED)
+        return _say(str(unforeseen(error)), EXIT_FAILED)
     except Exception as error:  # noqa: BLE001 - no traceback reaches a person
         return _say(str(unforeseen(error)), EXIT_FAILED)
     return outcome if isinstance(outcome, int) else 0

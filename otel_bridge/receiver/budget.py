@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 from otel_bridge.receiver.rate_headers import read_rate_headers, read_retry_after_s
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from otel_bridge.times import Clock
 
@@ -95,13 +95,21 @@ class Budget:
         share: The bridge's part of the organisation's limit; above 0, at most 1.
         clock: Tells the time and sleeps.
         name: Whose budget it is, for people.
+        on_pause: Called when a 429 stops all requests, with the seconds, once for each stop.
     """
 
-    def __init__(self, share: float, clock: Clock, name: str = "default") -> None:
+    def __init__(
+        self,
+        share: float,
+        clock: Clock,
+        name: str = "default",
+        on_pause: Callable[[float], None] | None = None,
+    ) -> None:
         if not 0 < share <= 1:
             raise ValueError("share must be above 0 and at most 1")
         self.name = name
         self._share = share
+        self._on_pause = on_pause
         self._clock = clock
         self._limit: int | None = None
         self._allowances: tuple[int, ...] = ()
@@ -220,9 +228,10 @@ class Budget:
         self._remaining_seen_s = now_s
 
     def _pause(self, asked_s: float | None, now_s: float) -> None:
-        self._blocked_until_s = max(
-            self._blocked_until_s, now_s + (DEFAULT_PAUSE_S if asked_s is None else asked_s)
-        )
+        wait_s = DEFAULT_PAUSE_S if asked_s is None else asked_s
+        if self._on_pause is not None and now_s >= self._blocked_until_s:
+            self._on_pause(wait_s)
+        self._blocked_until_s = max(self._blocked_until_s, now_s + wait_s)
         if asked_s is not None:
             # The source has said when it takes requests again: better than a guess from what was left.
             self._remaining = None

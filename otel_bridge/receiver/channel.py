@@ -24,6 +24,7 @@ from otel_bridge.receiver.decoding import UndecodableBody, WrongShape
 from otel_bridge.receiver.exchange import exchange
 from otel_bridge.receiver.rate_headers import read_retry_after_s
 from otel_bridge.receiver.routes import Route, read_base_url
+from otel_bridge.receiver.source_clock import SourceClock
 from otel_bridge.receiver.transport import FreeListTransport, proxied
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Channel:
         self._api_key = api_key
         self._budget = budget
         self._clock = clock
+        self.source_clock = SourceClock(clock)
         self._timeout_s = timeout_s
         self._backoff = backoff
         self._most_body_bytes = most_body_bytes
@@ -205,6 +207,8 @@ class Channel:
             nonlocal status
             status = code
             self._budget.observe(headers, code, sent_s=sent_s)
+            if route is Route.LIST:
+                self.source_clock.hear(headers.get("date"))
 
         try:
             return await exchange(

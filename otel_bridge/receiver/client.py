@@ -99,6 +99,10 @@ class LogsClient:
         """Close all connections; twice does no harm."""
         await self._channel.aclose()
 
+    def now_ms(self) -> int:
+        """The source's present in ms since the epoch, see ``SourceClock``."""
+        return self._channel.source_clock.now_ms()
+
     # ── what can be asked ────────────────────────────────────────────────────────────────────────────
     async def list_page(  # noqa: PLR0913 - the request's own parameters, by name
         self,

@@ -21,7 +21,7 @@ from otel_bridge.service.circuits import say_circuit, source_circuits
 from otel_bridge.service.delivery import BatchDelivery
 from otel_bridge.service.identities import IdentityResolver
 from otel_bridge.service.logs import event
-from otel_bridge.service.measurements import Measurements, metric_exporter
+from otel_bridge.service.measurements import Measurements
 from otel_bridge.service.source import ProjectSource
 from otel_bridge.service.worker import ProjectWorker, WorkerOptions
 from otel_bridge.signals import SpanKind
@@ -104,22 +104,41 @@ def budgets(settings: Settings, clock: Clock) -> dict[str, Budget]:
         # The prefixes keep a project that is named like an organisation apart from it.
         key = f"organization:{project.organization}" if project.organization else f"project:{project.name}"
         if key not in shared:
-            shared[key] = Budget(
-                settings.collect.rate_share, clock, name=project.organization or project.name
-            )
+            name = project.organization or project.name
+            shared[key] = Budget(settings.collect.rate_share, clock, name=name, on_pause=_say_pause(name))
         found[project.name] = shared[key]
     return found
 
 
-def otlp_exporter(settings: Settings, clock: Clock, *, attempts: int | None) -> OtlpExporter:
-    """The exporter for spans and log records.
+def _say_pause(name: str) -> Callable[[float], None]:
+    def say(wait_s: float) -> None:
+        event(
+            logging.WARNING,
+            "rate_limited",
+            f"{name}: Composio's rate limit is reached; no request for {wait_s:.0f} s, as it asks",
+            organization=name,
+            wait_s=round(wait_s, 1),
+        )
+
+    return say
+
+
+def otlp_exporter(
+    settings: Settings,
+    clock: Clock,
+    *,
+    attempts: int | None,
+    signals: frozenset[Signal] = frozenset({Signal.TRACES, Signal.LOGS}),
+) -> OtlpExporter:
+    """The exporter for spans and log records; measurements can be probed with it, and go another way.
 
     Args:
         settings: As read.
         clock: Sleeps between tries.
         attempts: How often a request is tried in all; None for as long as it takes.
+        signals: Which of the wanted signals it has.
     """
-    wanted = settings.signals - {Signal.METRICS}
+    wanted = settings.signals & signals
     destinations = {signal: settings.destination(signal) for signal in sorted(wanted)}
     # Nobody asked for log records by name: a destination that has no place for them (Jaeger) gets the spans.
     optional = frozenset() if settings.signals_were_chosen else frozenset({Signal.LOGS})
@@ -210,8 +229,16 @@ async def workers(  # noqa: PLR0913 - the rooms
 def _recorder(settings: Settings, stack: AsyncExitStack) -> Callable[[Measurement], None] | None:
     if Signal.METRICS not in settings.signals:
         return None
-    attributes = {**settings.mapping.resource, "service.name": settings.mapping.service_name}
-    measurements = Measurements(metric_exporter(settings.destination(Signal.METRICS)), attributes)
+    # One meter serves all projects, so what a name says of project or toolkit is on the measurements instead.
+    service_name = (
+        settings.mapping.service_name.replace("{toolkit}", "").replace("{project}", "").strip("-_. ")
+    )
+    measurements = Measurements(
+        settings.destination(Signal.METRICS),
+        {**settings.mapping.resource, "service.name": service_name or "composio"},
+        interval_ms=settings.export.metric_interval,
+        say=lambda text: event(logging.WARNING, "metrics_export", text),
+    )
     stack.push_async_callback(asyncio.to_thread, measurements.close)
     return measurements.record
 

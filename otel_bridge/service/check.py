@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from otel_bridge.ledger.place import sqlite_path
 from otel_bridge.receiver.budget import Budget, Priority
 from otel_bridge.service.assembly import age_limit, budgets, otlp_exporter, project_source
 from otel_bridge.service.status import read_status
-from otel_bridge.times import Clock, format_duration, parse_time_ms
+from otel_bridge.times import Clock, format_duration, format_time, parse_time_ms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from otel_bridge.settings import ProjectSettings, Settings
 
 _LIST_RANGE_MS = 3_600_000
+_SOURCE_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,9 @@ async def check(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
     shared = budgets(settings, clock)
     for project in settings.projects:
         yield await _source(settings, project, clock, shared[project.name])
-    exporter = otlp_exporter(settings, clock, attempts=1)
+    exporter = otlp_exporter(settings, clock, attempts=1, signals=frozenset(Signal))
     try:
-        for signal in (Signal.TRACES, Signal.LOGS):
+        for signal in Signal:
             if signal in settings.signals:
                 yield await _destination(settings, exporter, signal)
     finally:
@@ -71,9 +73,14 @@ async def _source(settings: Settings, project: ProjectSettings, clock: Clock, bu
         return Finding(ok=False, text=f"{label}: {error}")
     try:
         now_ms = clock.now_ms()
-        await source.client.list_page(
-            from_ms=now_ms - _LIST_RANGE_MS, to_ms=now_ms, limit=1, priority=Priority.HEAD
-        )
+        async with asyncio.timeout(_SOURCE_S):
+            await source.client.list_page(
+                from_ms=now_ms - _LIST_RANGE_MS, to_ms=now_ms, limit=1, priority=Priority.HEAD
+            )
+    except TimeoutError:
+        blocked = budget.state.blocked_until_ms
+        why = "" if blocked is None else f"; its rate limit stops requests until {format_time(blocked)}"
+        return Finding(ok=False, text=f"{label}: no answer within {_SOURCE_S} s{why}")
     except BridgeError as error:
         return Finding(ok=False, text=f"{label}: {error}")
     finally:
@@ -90,7 +97,7 @@ async def _destination(settings: Settings, exporter: OtlpExporter, signal: Signa
     try:
         await exporter.probe(signal)
     except DestinationRefused as error:
-        if error.unsupported and signal is Signal.LOGS and not settings.signals_were_chosen:
+        if error.unsupported and signal is not Signal.TRACES and not settings.signals_were_chosen:
             text = f"{label}: not taken there; spans go alone (OTEL_BRIDGE_SIGNALS=traces says so)"
             return Finding(ok=True, text=text)
         return Finding(ok=False, text=f"{label}: {error}")

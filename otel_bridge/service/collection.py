@@ -84,10 +84,14 @@ class Collection:
         if self._stop.is_set():
             raise Stopped
 
+    def now_ms(self) -> int:
+        """The present of the source, which windows are stretches of, in ms since the epoch."""
+        return self.source.client.now_ms()
+
     async def listing(self, window: Window, priority: Priority) -> Listing:
         """A window's listing, incomplete where it is too full for one pass and can be split."""
         pages = planner.WINDOW_PAGES if window.length_ms > 1 else None
-        began_ms = self.clock.now_ms()
+        began_ms = self.now_ms()
         listing = await self.source.listing(window, priority, pages)
         # A destination can hold up a pass for long; how late a record may still be found counts from here.
         return replace(listing, began_ms=began_ms)

@@ -6,6 +6,7 @@ Each lane is one small class with ``step``: it does one thing and says whether t
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from otel_bridge.ledger import Lane, Reason, Window
@@ -13,6 +14,7 @@ from otel_bridge.receiver.budget import Priority
 from otel_bridge.service import planner
 from otel_bridge.service.delivery import Tally
 from otel_bridge.service.logs import event
+from otel_bridge.times import format_duration, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from otel_bridge.service.collection import Collection
 
 _SET_ASIDE_BATCH = 200
+# A clock that is kept right moves by less than this.
+_AHEAD_MS = 1_000
 
 
 class Head:
@@ -42,6 +46,8 @@ class Head:
         watermark = await collection.ledger.watermark_ms(collection.project, Lane.LIVE)
         if self._start_ms is None:
             self._start_ms = self._start(now_ms)
+        if watermark is not None and watermark > now_ms + _AHEAD_MS:
+            watermark = await self._rewind(watermark, now_ms)
         window = planner.next_head(collection.project, watermark, self._start_ms, now_ms, self._span.ms)
         if window is None:
             return False
@@ -52,6 +58,28 @@ class Head:
         await collection.collect(window, listing, (), Priority.HEAD)
         self._span.collected(window, len(listing.entries))
         return window.to_ms < now_ms
+
+    async def _rewind(self, watermark_ms: int, now_ms: int) -> int | None:
+        """Take back what was collected up to a moment that has not come yet: the clock has been set back.
+
+        A window that ends in the future can't have held all its records. It is collected again; what it has
+        delivered is known.
+        """
+        collection = self._collection
+        windows = await collection.ledger.windows(collection.project, Lane.LIVE, from_ms=now_ms)
+        ahead = [window for window in windows if window.passes]
+        if ahead:
+            again = replace(planner.joined(ahead), passes=0, due_ms=0, records=0)
+            await collection.ledger.replace_windows(ahead, [again])
+        event(
+            logging.WARNING,
+            "clock_set_back",
+            f"{collection.project}: the clock was set back by {format_duration(watermark_ms - now_ms)}; "
+            "collecting that time again",
+            project=collection.project,
+            collected_up_to=format_time(watermark_ms),
+        )
+        return await collection.ledger.watermark_ms(collection.project, Lane.LIVE)
 
 
 class Rechecks:

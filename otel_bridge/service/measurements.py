@@ -6,10 +6,15 @@ the records alone (a histogram is summed over time), so the SDK and its exporter
 
 from __future__ import annotations
 
-import os
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import (
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
@@ -24,21 +29,70 @@ from otel_bridge.mapping.measurement import (
     Measurement,
 )
 
-_INTERVAL_MS = 60_000
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _SHUTDOWN_MS = 5_000
+
+
+class _Watched(MetricExporter):
+    """An exporter whose failures are said once, and said again when it works.
+
+    Args:
+        exporter: Does the work.
+        where: Its endpoint, for people.
+        say: Takes a line for people.
+    """
+
+    def __init__(self, exporter: MetricExporter, where: str, say: Callable[[str], None]) -> None:
+        super().__init__(
+            preferred_temporality=exporter._preferred_temporality,  # noqa: SLF001 - the base class reads its own
+            preferred_aggregation=exporter._preferred_aggregation,  # noqa: SLF001 - as above
+        )
+        self._exporter = exporter
+        self._where = where
+        self._say = say
+        self._failing = False
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
+        result = self._exporter.export(metrics_data, timeout_millis, **kwargs)
+        failing = result is not MetricExportResult.SUCCESS
+        if failing and not self._failing:
+            self._say(f"metrics: {self._where} does not take them (otel-bridge check says why); spans go on")
+        elif self._failing and not failing:
+            self._say(f"metrics: {self._where} takes them again")
+        self._failing = failing
+        return result
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        self._exporter.shutdown(timeout_millis, **kwargs)
 
 
 class Measurements:
     """Where measurements go.
 
     Args:
-        exporter: The SDK's exporter; see ``metric_exporter``.
+        destination: Where they go.
         attributes: The resource's.
+        interval_ms: How often they are sent.
+        say: Takes a line for people when they are not taken.
     """
 
-    def __init__(self, exporter: MetricExporter, attributes: dict[str, str]) -> None:
-        interval = float(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL") or _INTERVAL_MS)
-        reader = PeriodicExportingMetricReader(exporter, export_interval_millis=interval)
+    def __init__(
+        self,
+        destination: Destination,
+        attributes: dict[str, str],
+        *,
+        interval_ms: int,
+        say: Callable[[str], None],
+    ) -> None:
+        exporter = _Watched(metric_exporter(destination), destination.where, say)
+        reader = PeriodicExportingMetricReader(exporter, export_interval_millis=interval_ms)
         self._provider = MeterProvider(
             metric_readers=[reader],
             # Made by hand: Resource.create() would add a random service.instance.id.

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from otel_bridge.errors import RecordNotFound, RecordUnreadable, SourceFailed, SourceRefused
+from otel_bridge.errors import (
+    RecordNotFound,
+    RecordUnreadable,
+    SourceFailed,
+    SourceRefused,
+    SourceUnreachable,
+)
 from otel_bridge.ledger import Reason, Window
 from otel_bridge.receiver.budget import Priority
 from otel_bridge.receiver.models import Detail, Entry, Filter
@@ -170,7 +176,7 @@ class ProjectSource:
         kept = self._parents.get(log_id)
         if kept is None:
             async with self._slots[priority]:
-                kept = await self.client.detail(log_id, priority=priority, missing_retries=0)
+                kept = await self.client.detail(log_id, priority=priority, missing_retries=1)
             # A parent's own turn must find the same record, or its identity would differ from the one
             # that its children were given.
             kept = kept if self._wants_detail(kept) else _as_listed(kept)
@@ -191,6 +197,10 @@ class ProjectSource:
         except RecordUnreadable as error:
             return Failure(entry, Reason.UNREADABLE, str(error))
         except SourceFailed as error:
+            return Failure(entry, Reason.SOURCE_FAILED, str(error))
+        except SourceUnreachable as error:
+            if error.retry_after_s is not None:
+                raise  # the circuit is open: it is the source, not this record
             return Failure(entry, Reason.SOURCE_FAILED, str(error))
 
 

@@ -140,7 +140,7 @@ class ProjectWorker:
         Raises:
             BridgeError: The source or a destination did not do its part; what was committed stays.
         """
-        until_ms = self._clock.now_ms()
+        until_ms = self._live.now_ms()
         return await self._to_the_end(lambda: self._once_step(until_ms))
 
     async def run_backfill(self, on_step: Callable[[], Awaitable[None]]) -> Tally:
@@ -163,14 +163,14 @@ class ProjectWorker:
     # ── steps ────────────────────────────────────────────────────────────────────────────────────────
     async def _head_step(self) -> bool:
         await self._live.settle()
-        more = await self._head.step(self._clock.now_ms())
+        more = await self._head.step(self._live.now_ms())
         # An idle backfill must not clear the error that a person should see, so only this lane says so.
         await self._ledger.note_success(self.project, self._clock.now_ms())
         return more
 
     async def _recheck_step(self) -> bool:
         await self._live.settle()
-        more = await self._rechecks.step(self._clock.now_ms(), patient=True)
+        more = await self._rechecks.step(self._live.now_ms(), patient=True)
         await self._second_tries.step()
         await self._prune()
         return more
@@ -178,7 +178,7 @@ class ProjectWorker:
     async def _backfill_step(self) -> bool:
         await self.past.settle()
         more = await self._backfill.step()
-        rechecked = await self._backfill_rechecks.step(self._clock.now_ms(), patient=True)
+        rechecked = await self._backfill_rechecks.step(self.past.now_ms(), patient=True)
         return more or rechecked
 
     async def _once_step(self, until_ms: int) -> bool:

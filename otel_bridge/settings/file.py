@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MOST_BYTES = 1_000_000
+_MOST_SECRET_BYTES = 65_536
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]*)\}")
 _UNKNOWN_REFERENCE = re.compile(r"\$\{([^}]*)\}")
 
@@ -51,6 +52,8 @@ def read_file(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
         SettingsError: It can't be read, is no YAML, or refers to something that is not there.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise SettingsError(f"{path}: is no file")
         with path.open("rb") as stream:
             raw = stream.read(_MOST_BYTES + 1)
     except OSError as error:
@@ -114,7 +117,14 @@ def read_secret(path: str, where: str) -> str:
         SettingsError: The file can't be read; the line begins with ``where``.
     """
     try:
-        return Path(path).expanduser().read_text("utf-8").strip()
+        place = Path(path).expanduser()
+        if place.exists() and not place.is_file():
+            raise SettingsError(f"{where}: is no file")
+        with place.open("rb") as stream:
+            raw = stream.read(_MOST_SECRET_BYTES + 1)
+        if len(raw) > _MOST_SECRET_BYTES:
+            raise SettingsError(f"{where}: the file is larger than {_MOST_SECRET_BYTES:,} bytes")
+        return raw.decode().strip()
     except OSError as error:
         raise SettingsError(f"{where}: the file can't be read: {error.strerror}") from None
     except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import os
+import time
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -12,6 +13,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator
 
 from otel_bridge.times import DURATION_FORM, TIME_FORM, parse_duration_ms, parse_time_ms
+
+# Composio keeps logs for up to a year: nothing that is set speaks of more.
+_MOST_MS = 400 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,10 @@ class Variable:
 def _duration(value: Any) -> int:
     if not isinstance(value, str):
         raise ValueError(DURATION_FORM)  # noqa: TRY004 - pydantic turns ValueError into its own report
-    return parse_duration_ms(value)
+    duration = parse_duration_ms(value)
+    if duration > _MOST_MS:
+        raise ValueError(DURATION_FORM)
+    return duration
 
 
 def _ages(value: Any) -> tuple[int, ...]:
@@ -48,7 +55,10 @@ def _ages(value: Any) -> tuple[int, ...]:
 def _point(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(TIME_FORM)  # noqa: TRY004 - as above
-    parse_time_ms(value, 0)
+    now_ms = time.time_ns() // 1_000_000
+    age_ms = now_ms - parse_time_ms(value, now_ms)
+    if not 0 <= age_ms <= _MOST_MS:
+        raise ValueError(TIME_FORM)
     return value.strip()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from otel_bridge.errors import SettingsError
 from otel_bridge.exporter.destination import Destination, Signal, destination_from
+from otel_bridge.ledger.place import sqlite_path
 from otel_bridge.settings.file import read_file, read_secret
 from otel_bridge.settings.kinds import Variable
 from otel_bridge.settings.model import OtlpSettings, ProjectSettings, SettingsModel
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _OTLP = "OTEL_EXPORTER_OTLP_"
 _SHOWN_CHARACTERS = 80
+_USERINFO = re.compile(r"://[^/]*@")
 # Read by the tests and by the application's side, not by these settings.
 _OTHER_VARIABLES = frozenset(
     {"OTEL_BRIDGE_ALLOW_HTTP", "OTEL_BRIDGE_CORRELATION_ENDPOINT", "OTEL_BRIDGE_REQUIRE_BACKENDS"}
@@ -108,7 +111,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     file = {} if path is None else read_file(path, environ)
     project = variables["projects"][0]
     if isinstance(file.get("projects"), list):
-        keys = ("api_key", "base_url")
+        # A key reads exactly one project, so only one of them can take the environment's.
+        without = [each for each in file["projects"] if isinstance(each, dict) and "api_key" not in each]
+        keys = ("api_key", "base_url") if len(without) == 1 else ("base_url",)
         inherited = {key: project[key] for key in keys if key in project}
         file["projects"] = [
             {**inherited, **each} if isinstance(each, dict) else each for each in file["projects"]
@@ -122,6 +127,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     )
     for signal in settings.signals:
         settings.destination(signal)
+    sqlite_path(settings.ledger.state.get_secret_value())
     return settings
 
 
@@ -203,7 +209,9 @@ def _line(error: ValidationError, path: Path | None, file: dict[str, Any]) -> st
     dotted = ".".join(str(part) for part in location)
     in_file = path is not None and _holds(file, location)
     where = f"{path}: {dotted}" if in_file else (variable.name if variable and variable.name else dotted)
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    # pydantic adds a length error for a list whose element is wrong: no second problem.
+    others = [problem for problem in problems[1:] if problem["type"] != "too_short"]
+    more = f" (and {len(others)} more)" if others else ""
     if first["type"] == "extra_forbidden":
         return f"{path}: {dotted} is no setting{_nearest(str(location[-1]), _siblings(location))}{more}"
     if first["type"] == "value_error" and not location:
@@ -211,7 +219,10 @@ def _line(error: ValidationError, path: Path | None, file: dict[str, Any]) -> st
     takes = variable.takes if variable and len(names) <= 2 else _plain(first["msg"])  # noqa: PLR2004
     if first["type"] == "missing":
         return f"{where} is missing{more}"
-    shown = "a value that is not shown" if variable and variable.secret else _cut(value)
+    hidden = variable is not None and variable.secret
+    if isinstance(value, str) and _USERINFO.search(value):
+        hidden = True
+    shown = "a value that is not shown" if hidden else _cut(value)
     return f"{where} is {shown}: takes {takes}{more}"
 
 

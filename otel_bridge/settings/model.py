@@ -29,8 +29,8 @@ DEFAULT_BASE_URL = "https://backend.composio.dev"
 DEFAULT_PROJECT = "default"
 _DURATION = "a duration such as 5s, 2m or 1h"
 _URL = (
-    "an https URL such as https://backend.composio.dev (plain http only to loopback, "
-    "unless OTEL_BRIDGE_ALLOW_HTTP=true)"
+    "an https URL without user and password, such as https://backend.composio.dev "
+    "(plain http only to loopback, unless OTEL_BRIDGE_ALLOW_HTTP=true)"
 )
 
 
@@ -87,7 +87,11 @@ class CollectSettings(Section):
     """What is collected, when, and how much of the request budget it may take."""
 
     start: Annotated[
-        Point, Variable("OTEL_BRIDGE_START", "a time such as 2026-04-17T10:00:00Z or an age such as 36h")
+        Point,
+        Variable(
+            "OTEL_BRIDGE_START",
+            "a past time such as 2026-04-17T10:00:00Z or an age such as 36h, at most 400 days ago",
+        ),
     ] = Field("1h", description="Where a new ledger begins: an age or a time.")
     poll_interval: Annotated[PositiveDurationMs, Variable("OTEL_BRIDGE_POLL_INTERVAL", _DURATION)] = Field(
         _written("5s"), description="How often new records are looked for."
@@ -183,6 +187,9 @@ class ExportSettings(OtlpSettings):
     ] = Field(
         3_000_000, ge=10_000, le=100_000_000, description="The most bytes in one request, uncompressed."
     )
+    metric_interval: Annotated[
+        int, Variable("OTEL_METRIC_EXPORT_INTERVAL", "milliseconds, from 100 to 86400000")
+    ] = Field(60_000, ge=100, le=86_400_000, description="Milliseconds between two exports of measurements.")
     age_limit: Annotated[
         DurationMs | None, Variable("OTEL_BRIDGE_AGE_LIMIT", "a duration such as 18h, or 0s for no limit")
     ] = Field(

@@ -105,7 +105,7 @@ def test_check_says_what_is_well_and_what_is_not(
     monkeypatch.setenv("OTEL_BRIDGE_STATE", "sqlite:////dev/null/ledger.db")
     assert run(["check"]) == 1
     failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
-    assert len(failed) == 5
+    assert len(failed) == 6
     for word in ("ledger", "COMPOSIO_API_KEY", "127.0.0.1:9", "Datadog"):
         assert any(word in line for line in failed)
     del around

@@ -153,6 +153,16 @@ async def test_however_many_records_the_source_fails_for_they_do_not_open_it(
     assert circuit.closed
 
 
+async def test_a_records_failure_between_those_of_the_list_is_no_sign_of_life(
+    clients: list[LogsClient], source: FakeSource, circuit: Circuit
+) -> None:
+    source.then(500)
+    await errors(clients[0].list_page(from_ms=1, to_ms=2))
+    await errors(clients[0].detail("log_1"))
+    await errors(clients[0].list_page(from_ms=1, to_ms=2))
+    assert not circuit.closed
+
+
 async def test_records_that_bring_no_answer_at_all_open_it_when_there_are_many(
     clients: list[LogsClient], source: FakeSource, circuit: Circuit
 ) -> None:

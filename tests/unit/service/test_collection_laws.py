@@ -183,7 +183,7 @@ async def test_lanes_that_adjoin_deliver_their_shared_millisecond_once(open_brid
 # ── sealing ──────────────────────────────────────────────────────────────────────────────────────────────
 async def test_a_quiet_day_costs_few_requests_and_leaves_few_rows(open_bridge: Any) -> None:
     async with open_bridge(recheck=DEFAULT_AGES_MS) as bridge:
-        source = bridge.source.client = DirectSource(bridge.store)
+        source = bridge.source.client = DirectSource(bridge.store, bridge.clock)
         running = asyncio.create_task(bridge.worker.run())
         rows = []
         for _ in range(24):
@@ -208,7 +208,7 @@ async def test_a_live_feed_costs_little_more_than_its_details(
     open_bridge: Any, rate: int, seconds: int
 ) -> None:
     async with open_bridge(recheck=DEFAULT_AGES_MS) as bridge:
-        source = bridge.source.client = DirectSource(bridge.store)
+        source = bridge.source.client = DirectSource(bridge.store, bridge.clock)
         running = asyncio.create_task(bridge.worker.run())
         for second in range(seconds):
             for number in range(rate):
@@ -227,7 +227,7 @@ async def test_a_live_feed_costs_little_more_than_its_details(
 
 async def test_a_cold_drain_costs_a_list_request_for_almost_a_hundred_records(open_bridge: Any) -> None:
     async with open_bridge() as bridge:
-        source = bridge.source.client = DirectSource(bridge.store)
+        source = bridge.source.client = DirectSource(bridge.store, bridge.clock)
         for number in range(4000):
             bridge.add(f"log_{number}", age_s=60 + number * 3500 / 4000)
         await bridge.once()
@@ -275,7 +275,7 @@ async def test_what_waits_for_a_destination_arrives_oldest_first_and_costs_littl
     open_bridge: Any, error: DestinationError | None, minutes: int
 ) -> None:
     async with open_bridge(recheck=DEFAULT_AGES_MS) as bridge:
-        source = bridge.source.client = DirectSource(bridge.store)
+        source = bridge.source.client = DirectSource(bridge.store, bridge.clock)
         destination = bridge.destination = DownDestination(bridge, error)
         bridge.worker = bridge.new_worker()
         for number in range(3000):

@@ -229,13 +229,43 @@ def test_no_secret_is_ever_shown(write: Write) -> None:
         "projects: [{name: a, api_key: ak_file_secret}]\n"
         "export: {headers: {dd-api-key: hidden1}}\n"
         "http: {token: hidden2}\n"
-        "ledger: {state: 'postgresql://me:hidden3@127.0.0.1/db'}"
     )
     settings = load(path, {"OTEL_EXPORTER_OTLP_HEADERS": "x=hidden4"})
     for shown in (as_yaml(settings), repr(settings), str(settings), repr(settings.destination(Signal.LOGS))):
-        for secret in ("ak_file_secret", "hidden1", "hidden2", "hidden3", "hidden4"):
+        for secret in ("ak_file_secret", "hidden1", "hidden2", "hidden4"):
             assert secret not in shown
-    assert "postgresql://me:********@127.0.0.1/db" in as_yaml(settings)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"OTEL_BRIDGE_STATE": "postgresql://me:hidden3@127.0.0.1/db"},
+        {"COMPOSIO_BASE_URL": "https://me:hidden3@example.com"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "ftp://me:hidden3@example.com"},
+    ],
+)
+def test_no_secret_of_an_address_is_repeated(environ: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(environ=environ)
+    assert "hidden3" not in str(caught.value)
+
+
+def test_two_projects_never_share_the_key_of_the_environment(write: Write) -> None:
+    settings = load(write("projects: [{name: a}, {name: b}]"), {"COMPOSIO_API_KEY": KEY})
+    assert [project.api_key for project in settings.projects] == [None, None]
+
+
+def test_a_secret_file_is_a_small_file(tmp_path: Path) -> None:
+    for name in (str(tmp_path), "/dev/zero"):
+        with pytest.raises(SettingsError, match="is no file"):
+            load(environ={"COMPOSIO_API_KEY_FILE": name})
+    large = tmp_path / "large"
+    large.write_bytes(b"a" * 70_000)
+    with pytest.raises(SettingsError, match="larger than"):
+        load(environ={"COMPOSIO_API_KEY_FILE": str(large)})
+    large.write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match="no text"):
+        load(environ={"COMPOSIO_API_KEY_FILE": str(large)})
 
 
 def test_a_wrong_secret_is_not_repeated(write: Write) -> None:
