@@ -155,3 +155,19 @@ def test_interrupting_is_no_error_message(
     monkeypatch.setattr("otel_bridge.cli.options.load", interrupted)
     assert run(["status"]) == 130
     assert capsys.readouterr().err == ""
+
+
+def test_measurements_that_are_not_taken_are_said(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://127.0.0.1:9/v1/metrics")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "300")
+    assert run(["run", "--once"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "30 records delivered\n"
+    assert "metrics" in shown.err
+    assert "127.0.0.1:9" in shown.err
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "abc")
+    assert run(["config"]) == 2
+    assert "OTEL_METRIC_EXPORT_INTERVAL" in capsys.readouterr().err
+    del around
