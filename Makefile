@@ -44,7 +44,6 @@ e2e: $(VENV)/.test
 coverage: $(VENV)/.dev
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest --quiet --cov --cov-report= --cov-fail-under=0 tests
-	$(BIN)/coverage combine --quiet || true
 	$(BIN)/coverage report
 
 ## docs      the documentation says what the program does
