@@ -44,6 +44,7 @@ e2e: $(VENV)/.test
 coverage: $(VENV)/.dev
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest --quiet --cov --cov-report= --cov-fail-under=0 tests
+	rm -f .coverage.*
 	$(BIN)/coverage report
 
 ## docs      the documentation says what the program does
