@@ -13,6 +13,7 @@ from otel_bridge.emulator.falsifying import falsified
 from otel_bridge.emulator.faults import DRIP_S, Fault
 from otel_bridge.emulator.queries import InvalidQueryError, read_list_query, read_usage_query
 from otel_bridge.emulator.rate import RateWindow
+from otel_bridge.emulator.tool_routes import ToolRequest, ToolRoutes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,7 @@ class LogsApi:
         self._statuses: Counter[int] = Counter()
         self._number = 0
         self._hung: set[Callable[[], None]] = set()
+        self._tools = ToolRoutes(options.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -112,7 +114,12 @@ class LogsApi:
     async def _serve(self, store: LogStore, path: str, scope: Scope, receive: Receive) -> Answer:
         route = _route(path)
         if route == "other":
-            return answers.error_answer(404, f"Cannot {scope['method']} {path}", "Check the path.")
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            query = scope["query_string"].decode("latin-1")
+            answer = await self._tools.answer(
+                ToolRequest(store, scope["method"], path, query, headers, await _read(receive))
+            )
+            return answer or answers.error_answer(404, f"Cannot {scope['method']} {path}", "Check the path.")
         if scope["method"] != _METHODS[route]:
             return _wrong_method(_METHODS[route])
         if route == "detail":

@@ -1,0 +1,88 @@
+"""Which methods of the vendor's client execute tools.
+
+Everything that executes a tool ends in one of them: ``session.execute``, ``tools.execute``, the tools that a
+provider made. They are the client's public surface, the same in its lines 1.x and 2.x. What a version does
+not have is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+TOOLS: Final = "composio_client.resources.tools"
+SESSION: Final = "composio_client.resources.tool_router.session"
+POOL: Final = "composio.core.models.tool_router_session"
+"""Holds the thread pool in which the SDK runs local and remote tools side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One method to wrap.
+
+    Attributes:
+        cls: The class that has it.
+        positional: Its arguments that may be given by place.
+        slug: The argument that names the tool.
+        takes_headers: Whether it takes ``extra_headers``.
+    """
+
+    module: str
+    cls: str
+    method: str
+    positional: tuple[str, ...]
+    slug: str
+    takes_headers: bool = True
+
+    @property
+    def shown(self) -> str:
+        """The class of parsed answers, beside which it is defined."""
+        return self.cls.removesuffix("WithRawResponse")
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it is awaited."""
+        return self.cls.startswith("Async")
+
+
+def _targets() -> tuple[Target, ...]:
+    found = []
+    for prefix in ("", "Async"):
+        # Raw answers: methods in 2.x; in 1.x they call the ones above.
+        for suffix in ("", "WithRawResponse"):
+            tools, session = f"{prefix}ToolsResource{suffix}", f"{prefix}SessionResource{suffix}"
+            found += [
+                Target(TOOLS, tools, "execute", ("tool_slug", "body"), "tool_slug"),
+                Target(SESSION, session, "execute", ("session_id", "body"), "tool_slug"),
+                Target(SESSION, session, "execute_meta", ("session_id", "body"), "slug"),
+            ]
+    return tuple(found)
+
+
+TARGETS: Final = _targets()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What a call's arguments say; empty = not said."""
+
+    slug: str
+    session_id: str
+    user_id: str
+    connected_account_id: str
+
+
+def read_call(target: Target, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ToolCall:
+    """Read a call's arguments."""
+    given = {**dict(zip(target.positional, args, strict=False)), **kwargs}
+    body = given.get("body")
+
+    def text(name: str) -> str:
+        value = given.get(name)
+        if not isinstance(value, str) and isinstance(body, Mapping):
+            value = body.get(name)
+        # The client's own mark for "not given" is no text.
+        return value if isinstance(value, str) else ""
+
+    return ToolCall(text(target.slug), text("session_id"), text("user_id"), text("connected_account_id"))
