@@ -73,7 +73,10 @@ def log_attributes(
     if facts.tool:
         attributes[c.TOOL_NAME] = limited_text(facts.tool, limit)
     attributes.update(facts.identifying)
-    if not record.is_tool_execution:
+    if record.is_tool_execution:
+        # Log stores add numbers up where trace stores can't: the charge is text, to stay exact.
+        attributes.update(present({c.CHARGE_USD: facts.charge_usd}, limit))
+    else:
         attributes.update(_circumstances(record, facts, limit))
     if facts.content is not None and options.content.on_event:
         result = c.TOOL_CALL_RESULT if record.is_tool_execution else c.DATA

@@ -61,6 +61,10 @@ METADATA_PREFIX: Final = "composio.metadata."
 METRICS_PREFIX: Final = "composio.metrics."
 EVENT_PREFIX: Final = "composio."
 
+LINK_TYPE: Final = "composio.link.type"
+PREVIOUS_ATTEMPT: Final = "previous_attempt"
+"""On the link of a call to the failed attempt before it; a link without a type leads to the application."""
+
 DATA: Final = "composio.data"
 """The payload of an entry that is no tool call, where content is captured."""
 

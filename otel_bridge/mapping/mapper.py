@@ -45,14 +45,14 @@ class Mapper:
             identity: Where it stands; see ``identify``.
 
         Returns:
-            A span for a tool call whose trace is sampled, or that failed; a log record for every entry; each
-            only where the options want that signal.
+            A span for a tool call whose trace is sampled, here and by the application, or that failed; a log
+            record for every entry; each only where the options want that signal.
         """
         options = self._options
         facts = self._facts(record)
         span = log = None
         if options.traces and record.is_tool_execution:  # noqa: SIM102 - two questions: wanted? sampled?
-            if facts.failed or is_kept(identity.trace_id, self._bound):
+            if facts.failed or (identity.sampled and is_kept(identity.trace_id, self._bound)):
                 span = make_span(record, facts, identity, options, self._masker)
         if options.logs:
             log = make_log_record(record, facts, identity, options, self._masker)

@@ -31,6 +31,36 @@ class ContentCapture(StrEnum):
         return self in {ContentCapture.EVENT_ONLY, ContentCapture.SPAN_AND_EVENT}
 
 
+class Unsampled(StrEnum):
+    """What becomes of a call whose application did not sample its trace: the parent will never arrive."""
+
+    OWN = "own"  # a trace of its own, with a link to the application's span
+    JOIN = "join"  # under the application's span all the same
+    DROP = "drop"  # no span, unless the call failed; the log record stays
+
+
+class GroupBy(StrEnum):
+    """What calls share a trace by where nothing else says so."""
+
+    NONE = "none"
+    SESSION = "session"
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOptions:
+    """What may be set about traces. Ids are a function of the record, its correlation and these.
+
+    Attributes:
+        unsampled: What becomes of calls out of traces that the application did not sample.
+        group_by: What shares a trace where nothing else says so.
+        link_retries: Whether a call is linked to the failed attempt before it.
+    """
+
+    unsampled: Unsampled = Unsampled.OWN
+    group_by: GroupBy = GroupBy.NONE
+    link_retries: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class MappingOptions:
     """The mapping of one project.

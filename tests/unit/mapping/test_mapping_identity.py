@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,14 +19,10 @@ from otel_bridge.mapping.identity import (
     RemoteContext,
     Rule,
     identify,
-    order_by_parent,
     span_id_of,
 )
 from otel_bridge.receiver.models import Detail
 from otel_bridge.signals import Link
-
-if TYPE_CHECKING:
-    import random
 
 TRACE = bytes(range(1, 17))
 
@@ -196,60 +192,3 @@ def test_domains_are_apart() -> None:
     by_trace = identify("p", record("y", context={"trace_id": "x"}), None).trace_id
     assert by_log != by_trace
     assert by_log[:8] != span_id_of("p", "x")
-
-
-# ── order ────────────────────────────────────────────────────────────────────────────────────────────────
-def test_parents_come_before_their_children_and_the_rest_stays_in_order() -> None:
-    given_order = [record("c", "b"), record("x"), record("b", "a"), record("a", "elsewhere"), record("y")]
-    ordered = order_by_parent(given_order)
-    assert [one.id for one in ordered.records] == ["a", "b", "c", "x", "y"]
-    assert ordered.looping == frozenset()
-
-
-def test_loops_are_found_and_what_hangs_below_a_loop_is_no_part_of_it() -> None:
-    ordered = order_by_parent([record("c", "b"), record("a", "b"), record("b", "a"), record("s", "s")])
-    assert ordered.looping == {"a", "b", "s"}
-    assert sorted(one.id for one in ordered.records) == ["a", "b", "c", "s"]
-    assert [one.id for one in ordered.records].index("c") > [one.id for one in ordered.records].index("b")
-
-
-def test_a_long_chain_takes_no_recursion() -> None:
-    chain = [record(str(n), str(n + 1)) for n in range(20_000)]
-    assert [one.id for one in order_by_parent(chain).records] == [str(n) for n in reversed(range(20_000))]
-
-
-def test_a_repeated_id_is_kept_twice() -> None:
-    ordered = order_by_parent([record("a", "b"), record("a"), record("b")])
-    assert [one.id for one in ordered.records] == ["b", "a", "a"]
-
-
-@given(st.dictionaries(st.integers(0, 12), st.none() | st.integers(0, 14), max_size=13), st.randoms())
-@settings(max_examples=150, deadline=None)
-def test_identities_do_not_depend_on_the_order_of_arrival(
-    parents: dict[int, int | None], rng: random.Random
-) -> None:
-    records = [record(str(k), None if p is None else str(p)) for k, p in parents.items()]
-    shuffled = list(records)
-    rng.shuffle(shuffled)
-
-    def resolve(batch: list[Detail]) -> dict[str, identity_module.Identity]:
-        ordered = order_by_parent(batch)
-        known: dict[str, identity_module.Identity] = {}
-        for one in ordered.records:
-            state: ParentState | None = None
-            if one.parent_log_id is not None:
-                parent = known.get(one.parent_log_id)
-                state = MissingParent() if parent is None else KnownParent(parent.trace_id, parent.depth)
-                if one.id in ordered.looping:
-                    state = LoopingParent()
-            known[one.id] = identify("p", one, state)
-        return known
-
-    resolved = resolve(records)
-    assert resolved == resolve(shuffled)
-    for one in records:
-        found, parent_id = resolved[one.id], one.parent_log_id
-        if found.rule is Rule.PARENT:
-            assert parent_id is not None
-            assert found.trace_id == resolved[parent_id].trace_id
-            assert found.depth == resolved[parent_id].depth + 1

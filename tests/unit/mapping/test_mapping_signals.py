@@ -158,6 +158,7 @@ def test_a_whole_log_record() -> None:
             ("composio.trace.id", "trace_1"),
             ("composio.parent.log.id", "log_parent"),
             ("composio.parent.tool.slug", "COMPOSIO_MULTI_EXECUTE_TOOL"),
+            ("composio.charge.usd", "0.00010"),
         ]
     )
     assert replace(log, attributes={}) == snapshot(

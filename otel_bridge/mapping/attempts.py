@@ -1,0 +1,89 @@
+"""Tries of one thing: calls of the same tool within one request, or under one parent."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from otel_bridge.mapping.facts import has_failed
+from otel_bridge.mapping.timings import read_timing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from otel_bridge.receiver.models import Detail
+
+_KEY_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try.
+
+    Attributes:
+        log_id: Its record.
+        keys: What its other tries have in common with it, hashed: tool and request id, tool and parent.
+        start_ns: Start, in ns since the epoch.
+        end_ns: End, in ns since the epoch.
+        failed: Whether it failed.
+    """
+
+    log_id: str
+    keys: tuple[bytes, ...]
+    start_ns: int
+    end_ns: int
+    failed: bool
+
+    @property
+    def moment(self) -> tuple[int, int, bytes]:
+        """Its place in the order of tries; no two records share one."""
+        return self.end_ns, self.start_ns, self.log_id.encode("utf-8", "surrogatepass")
+
+
+def attempt_of(record: Detail) -> Attempt | None:
+    """The record as a try; None where nothing says which others could be tries of the same."""
+    tool = record.tool_slug
+    if tool is None or not record.is_tool_execution:
+        return None
+    request_id = record.context.request_id if record.context is not None else None
+    shared = (("request", request_id), ("parent", record.parent_log_id))
+    keys = tuple(_key(kind, tool, value) for kind, value in shared if value)
+    if not keys:
+        return None
+    timing = read_timing(record)
+    return Attempt(record.id, keys, timing.start_ns, timing.end_ns, has_failed(record))
+
+
+class FailedAttempts:
+    """Failed tries, for those that come after them.
+
+    Args:
+        attempts: In any order; those that did not fail are left out.
+    """
+
+    def __init__(self, attempts: Iterable[Attempt]) -> None:
+        self._by_key: dict[bytes, list[Attempt]] = {}
+        for each in sorted((each for each in attempts if each.failed), key=lambda each: each.moment):
+            for key in each.keys:
+                self._by_key.setdefault(key, []).append(each)
+
+    def before(self, attempt: Attempt) -> Attempt | None:
+        """The last failed try that had ended when this one began; None where there is none.
+
+        Calls that ran at the same time are no tries of the same thing.
+        """
+        found = [each for key in attempt.keys if (each := self._last(key, attempt)) is not None]
+        return max(found, key=lambda each: each.moment, default=None)
+
+    def _last(self, key: bytes, attempt: Attempt) -> Attempt | None:
+        tries = self._by_key.get(key, [])
+        ended = bisect_right(tries, attempt.start_ns, key=lambda each: each.end_ns)
+        # Only points in time that fall together are not told apart by their ends.
+        return next((each for each in reversed(tries[:ended]) if each.moment < attempt.moment), None)
+
+
+def _key(*parts: str) -> bytes:
+    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+    return sha256(b"".join(b"%d:%b," % (len(part), part) for part in encoded)).digest()[:_KEY_BYTES]
