@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from otel_bridge.ledger.values import DeliveredRecord, SetAside
 
 MESSAGE_CHARS: Final = 500
+MOST_CORRELATIONS: Final = 100_000
+"""How many correlations are kept: about 20 MB."""
+ATTEMPTS_KEPT_MS: Final = 3_600_000
+"""How long a failed attempt can be linked to: tries of one request follow each other in seconds."""
 _MOST_MS: Final = 2**62
 
 

@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from otel_bridge.errors import LedgerError
+from otel_bridge.ledger.correlation_values import RemoteSpan
 from otel_bridge.ledger.forgotten import Forgotten, by_day, day_of, once_more, tool_calls
 from otel_bridge.ledger.limits import fit_delivered, fit_set_aside, one_line
 from otel_bridge.ledger.line import (
@@ -20,6 +21,7 @@ from otel_bridge.ledger.line import (
     joined,
     named,
 )
+from otel_bridge.ledger.memory_correlations import MemoryCorrelations, Place
 from otel_bridge.ledger.values import (
     DeliveredRecord,
     Lane,
@@ -49,20 +51,12 @@ class _Project:
     last_success_ms: int | None = None
 
 
-class MemoryLedger:
+class MemoryLedger(MemoryCorrelations):
     """The contract of ``Ledger`` in plain dicts; what it holds survives ``close`` and ``open``."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._projects: dict[str, _Project] = {}
-        self._is_open = False
-
-    async def open(self) -> None:
-        """Make it usable."""
-        self._is_open = True
-
-    async def close(self) -> None:
-        """Let go of it."""
-        self._is_open = False
 
     # ── windows ──────────────────────────────────────────────────────────────────────────────────────
     async def watermark_ms(self, project: str, lane: Lane) -> int | None:
@@ -138,6 +132,7 @@ class MemoryLedger:
                 held.delivered[record.log_id] = record
                 held.delivered_in_all += 1
             held.set_aside.pop(record.log_id, None)
+        self._forget_settled(project, [each.log_id for each in delivered])
         for aside in map(fit_set_aside, set_aside):
             _count_again(held, aside)
             if aside.log_id not in held.delivered:
@@ -195,6 +190,7 @@ class MemoryLedger:
                 line[window.from_ms] = window
         if windows:
             _drop_old(held, min(now_ms, max(window.to_ms for window in windows)) - KEPT_MS)
+        self._drop_settled(project, before_ms, now_ms)
         return len(old)
 
     # ── state for people ─────────────────────────────────────────────────────────────────────────────
@@ -232,9 +228,16 @@ class MemoryLedger:
             verification=held.verification,
         )
 
+    def _delivered_place(self, log_id: str) -> Place | None:
+        for name, held in self._projects.items():
+            record = held.delivered.get(log_id)
+            if record is not None:
+                parent = record.parent_span_id
+                return name, None if parent is None else RemoteSpan(record.trace_id, parent)
+        return None
+
     def _look(self, project: str) -> _Project:
-        if not self._is_open:
-            raise LedgerError("The ledger in memory is not open")
+        self._check_open()
         return self._projects.get(project) or _Project()
 
     def _hold(self, project: str) -> _Project:

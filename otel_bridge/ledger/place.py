@@ -1,4 +1,4 @@
-"""Which ledger a setting names: ``sqlite:///PATH``, and where it is by default."""
+"""Which ledger a setting names: ``sqlite:///PATH`` or ``postgresql://…``, and where it is by default."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from otel_bridge.ledger.sqlite import SqliteLedger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from otel_bridge.ledger.postgres import PostgresLedger
+    from otel_bridge.ledger.postgres_address import Address
     from otel_bridge.ledger.protocol import Ledger
     from otel_bridge.times import Clock
 
-STATE_FORM: Final = "sqlite:///PATH, such as sqlite:////var/lib/otel-bridge/ledger.db or sqlite:///ledger.db"
+STATE_FORM: Final = (
+    "sqlite:///PATH, such as sqlite:////var/lib/otel-bridge/ledger.db or sqlite:///ledger.db, "
+    "or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+)
 _SQLITE: Final = "sqlite:///"
 
 
@@ -49,6 +54,23 @@ def sqlite_path(url: str) -> Path:
         raise SettingsError(f"OTEL_BRIDGE_STATE is {url!r}: there is no such home folder") from None
 
 
+def is_postgres(url: str) -> bool:
+    """Whether the URL names a PostgreSQL database."""
+    return url.partition(":")[0].split("+")[0] in ("postgresql", "postgres")
+
+
+def check_state_url(url: str) -> None:
+    """See that the URL names a ledger, without opening it.
+
+    Raises:
+        SettingsError: As ``open_ledger``.
+    """
+    if is_postgres(url):
+        _postgres_modules()[1](url)
+    else:
+        sqlite_path(url)
+
+
 def open_ledger(
     url: str,
     clock: Clock,
@@ -60,18 +82,28 @@ def open_ledger(
     """The ledger that ``OTEL_BRIDGE_STATE`` names, still to be opened by its ``open``.
 
     Args:
-        url: ``sqlite:///PATH``.
+        url: ``sqlite:///PATH`` or ``postgresql://…``.
         clock: The program's clock.
-        read_only: As ``SqliteLedger``.
-        shared: As ``SqliteLedger``.
+        read_only: As ``SqliteLedger`` and ``PostgresLedger``.
+        shared: As ``SqliteLedger``; a PostgreSQL ledger always is.
         on_notice: As ``SqliteLedger``.
 
     Raises:
-        SettingsError: The URL names no ledger that this version has.
+        SettingsError: The URL names no ledger, or the package for PostgreSQL is not installed.
     """
-    if url.partition(":")[0].split("+")[0] in ("postgresql", "postgres"):
-        raise SettingsError(
-            f"OTEL_BRIDGE_STATE is {masked_url(url)!r}: this version does not have PostgreSQL yet, "
-            f"it takes {STATE_FORM}"
-        )
+    if is_postgres(url):
+        ledger, read_address = _postgres_modules()
+        return ledger(read_address(url), clock, read_only=read_only)
     return SqliteLedger(sqlite_path(url), clock, read_only=read_only, shared=shared, on_notice=on_notice)
+
+
+def _postgres_modules() -> tuple[type[PostgresLedger], Callable[[str], Address]]:
+    try:
+        from otel_bridge.ledger.postgres import PostgresLedger  # noqa: PLC0415 - an extra, not always there
+        from otel_bridge.ledger.postgres_address import read_address  # noqa: PLC0415 - as above
+    except ImportError:
+        raise SettingsError(
+            "OTEL_BRIDGE_STATE names a PostgreSQL database, which takes more packages: "
+            "pip install 'otel-bridge[postgres]'"
+        ) from None
+    return PostgresLedger, read_address

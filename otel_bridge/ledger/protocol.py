@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from otel_bridge.ledger.correlation_values import (
+        Correlation,
+        CorrelationKind,
+        FailedAttempt,
+        Recollection,
+        Registration,
+        Settled,
+    )
     from otel_bridge.ledger.values import (
         DeliveredRecord,
         Lane,
@@ -110,7 +118,8 @@ class Ledger(Protocol):
         """What an acknowledged batch leaves, and with the last batch of a pass the window it completes.
 
         A delivered id leaves the set-aside list, and never enters it; an id that is there twice stays as it
-        was delivered first. A record set aside again takes the new values, but for ``since_ms``.
+        was delivered first, and what was settled for it is forgotten. A record set aside again takes the new
+        values, but for ``since_ms``.
         ``window`` takes the place of ``replaces`` (found by start and end) and of a row with its own start.
 
         Raises:
@@ -144,6 +153,8 @@ class Ledger(Protocol):
         * Delivered ids older than ``before_ms`` that no open window covers (with a second around it, since
           passes overlap) are forgotten. Their count in ``status`` and ``tool_calls`` stays.
         * Sealed windows of a lane that adjoin within one UTC day become one, with the sum of their records.
+        * What was settled for records that were never delivered is dropped once it was settled before
+          ``before_ms``; failed attempts that were noted more than an hour before ``now_ms``.
         * Sealed windows older than 400 days, and records set aside for longer, are dropped: the source keeps
           logs for a year. Their age is counted from ``now_ms`` or the project's newest window, whichever is
           earlier, so that a clock that jumps ahead drops nothing.
@@ -151,6 +162,59 @@ class Ledger(Protocol):
         Returns:
             How many ids were forgotten.
         """
+        ...
+
+    # ── correlations ─────────────────────────────────────────────────────────────────────────────────
+    async def register(self, correlations: Sequence[Correlation], now_ms: int) -> list[Registration]:
+        """Keep where calls belong; the answers come in the order of the correlations.
+
+        The first span that is registered for a key stays until it expires; the same one again only expires
+        later. One for a log id that is settled or delivered is ``KNOWN`` where the record stands under that
+        very span, else ``LATE``, and not kept: nothing that went out changes. Whether one for a request id
+        is late can't be known.
+        At most ``MOST_CORRELATIONS`` are kept: beyond it those go first that were used, then those that
+        expire soonest. One that has expired counts as absent.
+        """
+        ...
+
+    async def recall(
+        self,
+        project: str,
+        *,
+        log_ids: Collection[str],
+        request_ids: Collection[str],
+        attempt_keys: Collection[bytes],
+        now_ms: int,
+    ) -> Recollection:
+        """All that is remembered of a batch, at one moment: one call for all of its records."""
+        ...
+
+    async def settle(
+        self,
+        project: str,
+        settled: Sequence[Settled],
+        *,
+        failed: Sequence[FailedAttempt] = (),
+        used: Collection[tuple[CorrelationKind, str]] = (),
+        now_ms: int,
+    ) -> dict[str, Settled]:
+        """Decide for records that are about to go out. What is decided already stays as it is.
+
+        Args:
+            project: Whose records.
+            settled: What is proposed. Where a record is settled without ``retries``, a proposal with them
+                adds them and changes nothing else.
+            failed: Failed attempts, for those to come; one that is there (by key and log id) stays.
+            used: The correlations that the proposals come from.
+            now_ms: The time.
+
+        Returns:
+            By log id, for each of ``settled``: what holds.
+        """
+        ...
+
+    async def expire_correlations(self, now_ms: int) -> int:
+        """Drop what has expired; returns how many of them no record ever used."""
         ...
 
     # ── state for people ─────────────────────────────────────────────────────────────────────────────

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from otel_bridge.errors import LedgerError
 from otel_bridge.ledger import (
+    sqlite_correlations,
     sqlite_forgotten,
     sqlite_projects,
     sqlite_prune,
@@ -17,7 +15,7 @@ from otel_bridge.ledger import (
     sqlite_windows,
 )
 from otel_bridge.ledger.line import FIRST_MS
-from otel_bridge.ledger.sqlite_file import Access, SqliteFile
+from otel_bridge.ledger.sqlite_thread import SqliteThread
 from otel_bridge.ledger.values import (
     DeliveredRecord,
     Lane,
@@ -33,27 +31,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
+    from otel_bridge.ledger.correlation_values import (
+        Correlation,
+        CorrelationKind,
+        FailedAttempt,
+        Recollection,
+        Registration,
+        Settled,
+    )
     from otel_bridge.times import Clock
 
-_log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-
-class SqliteLedger:
-    """A ledger in one SQLite file. How far it survives what happens to the file: see ``sqlite_file``.
-
-    All of SQLite happens on one thread of its own, so the event loop never waits for the disk. A call
-    whose task is cancelled is finished whole or never begun; the caller can't know which, and need not: what
-    is committed twice is kept once.
-
-    Args:
-        path: The file. It and its folder are made where they are missing, for their owner alone.
-        clock: Names files that are set aside.
-        read_only: Open beside a running service, without a lock; a missing file is an empty ledger.
-        shared: Write beside a running service, without its lock, a transaction at a time.
-        on_notice: Told in one line what a person should know, on the event loop; None for the log.
-    """
+class SqliteLedger(SqliteThread):
+    """A ledger in one SQLite file. How far it survives what happens to the file: see ``sqlite_file``."""
 
     def __init__(
         self,
@@ -64,36 +54,8 @@ class SqliteLedger:
         shared: bool = False,
         on_notice: Callable[[str], None] | None = None,
     ) -> None:
-        access = Access.READER if read_only else Access.GUEST if shared else Access.OWNER
-        self._path = path
-        self._file = SqliteFile(path, clock, access)
-        self._on_notice = on_notice or _warn
-        self._thread: ThreadPoolExecutor | None = None
+        super().__init__(path, clock, read_only=read_only, shared=shared, on_notice=on_notice)
         self._planned_from: dict[str, int] = {}  # by project: which generation of the file it knows
-
-    async def open(self) -> None:
-        """Open the file: create it, migrate it, or set a corrupt one aside and start anew.
-
-        Raises:
-            LedgerError: It can't be used, another process has it, or a newer program has written it.
-        """
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="otel-bridge-ledger")
-        try:
-            await self._on_thread(self._file.open)
-        except BaseException:
-            await self.close()
-            raise
-
-    async def close(self) -> None:
-        """Finish the calls that have begun, then let go of the file and the lock."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        closing = asyncio.get_running_loop().run_in_executor(thread, self._file.close)
-        thread.shutdown(wait=False)
-        # Cancelled or not, the file is closed once the calls before are through.
-        await asyncio.shield(closing)
 
     # ── windows ──────────────────────────────────────────────────────────────────────────────────────
     async def watermark_ms(self, project: str, lane: Lane) -> int | None:
@@ -165,6 +127,7 @@ class SqliteLedger:
             project_id = sqlite_projects.intern_project(connection, project)
             sqlite_forgotten.count_again(connection, project, (*records, *aside))
             sqlite_records.put_delivered(connection, project_id, records)
+            sqlite_correlations.forget_settled(connection, project_id, (each.log_id for each in records))
             sqlite_records.put_set_aside(connection, project_id, aside)
             if window is not None:
                 self._check_plans((window,))
@@ -210,9 +173,64 @@ class SqliteLedger:
                 )
         while await self._write(partial(sqlite_prune.drop_old, project=project, now_ms=now_ms)):
             pass
+        await self._write(
+            partial(sqlite_correlations.drop_settled, project=project, before_ms=before_ms, now_ms=now_ms)
+        )
         while await self._write(sqlite_prune.give_back_space):
             pass
         return forgotten
+
+    # ── correlations ─────────────────────────────────────────────────────────────────────────────────
+    async def register(self, correlations: Sequence[Correlation], now_ms: int) -> list[Registration]:
+        """See ``Ledger``."""
+        given = tuple(correlations)
+        return await self._write(partial(sqlite_correlations.register, correlations=given, now_ms=now_ms))
+
+    async def recall(
+        self,
+        project: str,
+        *,
+        log_ids: Collection[str],
+        request_ids: Collection[str],
+        attempt_keys: Collection[bytes],
+        now_ms: int,
+    ) -> Recollection:
+        """See ``Ledger``."""
+        return await self._read(
+            partial(
+                sqlite_correlations.recall,
+                project=project,
+                log_ids=tuple(log_ids),
+                request_ids=tuple(request_ids),
+                attempt_keys=tuple(attempt_keys),
+                now_ms=now_ms,
+            )
+        )
+
+    async def settle(
+        self,
+        project: str,
+        settled: Sequence[Settled],
+        *,
+        failed: Sequence[FailedAttempt] = (),
+        used: Collection[tuple[CorrelationKind, str]] = (),
+        now_ms: int,
+    ) -> dict[str, Settled]:
+        """See ``Ledger``."""
+        return await self._write(
+            partial(
+                sqlite_correlations.settle,
+                project=project,
+                settled=tuple(settled),
+                failed=tuple(failed),
+                used=tuple(used),
+                now_ms=now_ms,
+            )
+        )
+
+    async def expire_correlations(self, now_ms: int) -> int:
+        """See ``Ledger``."""
+        return await self._write(partial(sqlite_correlations.expire, now_ms=now_ms))
 
     # ── state for people ─────────────────────────────────────────────────────────────────────────────
     async def note_success(self, project: str, now_ms: int) -> None:
@@ -253,23 +271,3 @@ class SqliteLedger:
                 raise LedgerError(
                     f"The ledger {self._path} began anew: what project {window.project!r} had planned is void"
                 )
-
-    # ── the thread ───────────────────────────────────────────────────────────────────────────────────
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._on_thread(partial(self._file.run, work, write=False))
-
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._on_thread(partial(self._file.run, work, write=True))
-
-    async def _on_thread(self, job: Callable[[], T]) -> T:
-        if self._thread is None:
-            raise LedgerError(f"The ledger {self._path} is not open")
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, job)
-        finally:
-            while self._file.notices:
-                self._on_notice(self._file.notices.pop(0))
-
-
-def _warn(notice: str) -> None:
-    _log.warning(notice, extra={"action": "ledger_notice"})

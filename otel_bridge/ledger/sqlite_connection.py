@@ -36,6 +36,19 @@ def transaction(connection: sqlite3.Connection, *, write: bool) -> Iterator[None
 
 
 @contextmanager
+def readable() -> Iterator[None]:
+    """Where SQLite's own message is no text, it quotes what is damaged.
+
+    Raises:
+        Damaged: That is so.
+    """
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise Damaged("malformed database schema") from error
+
+
+@contextmanager
 def closed_on_error(connection: sqlite3.Connection) -> Iterator[None]:
     """Close the connection where the block fails."""
     try:

@@ -32,6 +32,7 @@ from otel_bridge.ledger.sqlite_connection import (
     connect,
     newest,
     quick_check,
+    readable,
     tables,
     transaction,
 )
@@ -102,16 +103,16 @@ class SqliteFile:
         if write and self._access is Access.READER:
             raise LedgerError(f"The ledger {self._path} was opened for reading only")
         try:
-            with transaction(connection, write=write):
+            with readable(), transaction(connection, write=write):
                 return work(connection)
-        except sqlite3.Error as error:
+        except (Damaged, sqlite3.Error) as error:
             if is_damage(error) and self._access is Access.OWNER:
                 raise self._lost(error) from error
             raise explain(error, self._path) from error
         except OverflowError as error:
             raise LedgerError(f"The ledger {self._path} can't keep a number beyond 64 bits") from error
 
-    def _lost(self, error: sqlite3.Error) -> LedgerError:
+    def _lost(self, error: sqlite3.Error | Damaged) -> LedgerError:
         self.generation += 1
         try:
             self._set_aside(str(error))
@@ -122,7 +123,8 @@ class SqliteFile:
     def _open(self) -> sqlite3.Connection:
         try:
             self._path = self._path.resolve()  # one file, one lock, whatever links lead to it
-            connection = self._open_reader() if self._access is Access.READER else self._open_writer()
+            with readable():
+                connection = self._open_reader() if self._access is Access.READER else self._open_writer()
         except (Damaged, sqlite3.Error) as error:
             raise explain(error, self._path) from error
         except OSError as error:
@@ -166,7 +168,8 @@ class SqliteFile:
 
     def _open_alone(self) -> sqlite3.Connection:
         try:
-            return self._connect_alone()
+            with readable():
+                return self._connect_alone()
         except (Damaged, sqlite3.Error) as error:
             if not is_damage(error):
                 raise

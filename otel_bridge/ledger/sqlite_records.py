@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otel_bridge.ledger.limits import fit_ms, fit_set_aside
+from otel_bridge.ledger.log_ids import from_bytes, to_bytes
 from otel_bridge.ledger.sqlite_projects import find_project
 from otel_bridge.ledger.values import DeliveredRecord, Reason, SetAside
 
@@ -19,13 +20,13 @@ def known(connection: sqlite3.Connection, project: str, log_ids: Collection[str]
     """Which of these ids are delivered or set aside."""
     project_id = find_project(connection, project)
     found: set[str] = set()
-    for ids, marks in _chunks(log_ids):
+    for ids, marks in chunks(log_ids):
         rows = connection.execute(
             f"SELECT log_id FROM delivered WHERE project_id = ? AND log_id IN ({marks})"  # noqa: S608 - marks: ?,?,…
             f" UNION ALL SELECT log_id FROM set_aside WHERE project_id = ? AND log_id IN ({marks})",
             (project_id, *ids, project_id, *ids),
         )
-        found.update(_text(log_id) for (log_id,) in rows)
+        found.update(from_bytes(log_id) for (log_id,) in rows)
     return found
 
 
@@ -35,15 +36,16 @@ def identities(
     """The delivered records of these ids."""
     project_id = find_project(connection, project)
     found: dict[str, DeliveredRecord] = {}
-    for ids, marks in _chunks(log_ids):
+    for ids, marks in chunks(log_ids):
         rows = connection.execute(
-            "SELECT log_id, time_ms, trace_id, span_id, parent_span_id, depth, tool_call FROM delivered"  # noqa: S608
-            f" WHERE project_id = ? AND log_id IN ({marks})",  # S608: marks is ?,?,…
+            "SELECT log_id, time_ms, trace_id, span_id, parent_span_id, depth, tool_call, sampled"  # noqa: S608
+            f" FROM delivered WHERE project_id = ? AND log_id IN ({marks})",  # S608: marks is ?,?,…
             (project_id, *ids),
         )
-        for log_id, time_ms, trace_id, span_id, parent_span_id, depth, tool_call in rows:
-            found[_text(log_id)] = DeliveredRecord(
-                _text(log_id), time_ms, trace_id, span_id, parent_span_id, depth, bool(tool_call)
+        for log_id, time_ms, trace_id, span_id, parent_span_id, depth, tool_call, sampled in rows:
+            name = from_bytes(log_id)
+            found[name] = DeliveredRecord(
+                name, time_ms, trace_id, span_id, parent_span_id, depth, bool(tool_call), bool(sampled)
             )
     return found
 
@@ -56,18 +58,19 @@ def put_delivered(
         return
     cursor = connection.executemany(
         "INSERT OR IGNORE INTO delivered"
-        " (project_id, log_id, time_ms, trace_id, span_id, parent_span_id, depth, tool_call)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        " (project_id, log_id, time_ms, trace_id, span_id, parent_span_id, depth, tool_call, sampled)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 project_id,
-                _blob(record.log_id),
+                to_bytes(record.log_id),
                 fit_ms(record.time_ms),
                 record.trace_id,
                 record.span_id,
                 record.parent_span_id,
                 record.depth,
                 record.tool_call,
+                record.sampled,
             )
             for record in records
         ],
@@ -79,7 +82,7 @@ def put_delivered(
     if waiting.fetchone():
         connection.executemany(
             "DELETE FROM set_aside WHERE project_id = ? AND log_id = ?",
-            [(project_id, _blob(record.log_id)) for record in records],
+            [(project_id, to_bytes(record.log_id)) for record in records],
         )
 
 
@@ -96,7 +99,7 @@ def put_set_aside(connection: sqlite3.Connection, project_id: int, records: Sequ
         [
             (
                 project_id,
-                _blob(record.log_id),
+                to_bytes(record.log_id),
                 record.time_ms,
                 record.reason.value,
                 record.message,
@@ -121,7 +124,7 @@ def set_aside(connection: sqlite3.Connection, project: str, due_ms: int | None, 
     )
     return [
         SetAside(
-            _text(log_id), at_ms, _reason(reason), message, attempts, since_ms, retry_ms, bool(tool_call)
+            from_bytes(log_id), at_ms, _reason(reason), message, attempts, since_ms, retry_ms, bool(tool_call)
         )
         for log_id, at_ms, reason, message, attempts, since_ms, retry_ms, tool_call in rows
     ]
@@ -138,26 +141,16 @@ def put_back(
         ).rowcount
     return connection.executemany(
         "UPDATE set_aside SET retry_ms = ? WHERE project_id = ? AND log_id = ?",
-        [(now_ms, project_id, _blob(log_id)) for log_id in set(log_ids)],
+        [(now_ms, project_id, to_bytes(log_id)) for log_id in set(log_ids)],
     ).rowcount
 
 
-def _chunks(log_ids: Collection[str]) -> Iterator[tuple[list[bytes], str]]:
-    ids = [_blob(log_id) for log_id in log_ids]
-    for start in range(0, len(ids), _IDS_A_QUERY):
-        chunk = ids[start : start + _IDS_A_QUERY]
+def chunks(keys: Collection[str] | Collection[bytes]) -> Iterator[tuple[list[bytes], str]]:
+    """As many keys as one query takes, as the blobs they are kept as, with a mark for each."""
+    blobs = [to_bytes(key) if isinstance(key, str) else key for key in keys]
+    for start in range(0, len(blobs), _IDS_A_QUERY):
+        chunk = blobs[start : start + _IDS_A_QUERY]
         yield chunk, ",".join("?" * len(chunk))
-
-
-def _blob(log_id: str) -> bytes:
-    return log_id.encode("utf-8", "surrogatepass")
-
-
-def _text(log_id: bytes) -> str:
-    try:
-        return log_id.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return log_id.decode("utf-8", "replace")
 
 
 def _reason(text: str) -> Reason:

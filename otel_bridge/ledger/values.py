@@ -22,6 +22,12 @@ class Reason(StrEnum):
     UNMAPPABLE = "unmappable"  # the mapping or the encoder can't take it
     REFUSED = "refused"  # the destination refuses it
     WAITING_FOR_PARENT = "waiting_for_parent"  # its parent's log is not written yet
+    WAITING_FOR_CORRELATION = "waiting_for_correlation"  # the application may still say where it belongs
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing is wrong with the record: it only waits for a bounded time."""
+        return self in {Reason.WAITING_FOR_PARENT, Reason.WAITING_FOR_CORRELATION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ class DeliveredRecord:
         parent_span_id: 8 bytes, or None for a root.
         depth: How many known ancestors stand above it.
         tool_call: Whether it is a tool call: the log holds other entries as well.
+        sampled: False where its span was left out because the application did not sample the trace.
     """
 
     log_id: str
@@ -77,6 +84,7 @@ class DeliveredRecord:
     parent_span_id: bytes | None = None
     depth: int = 0
     tool_call: bool = True
+    sampled: bool = True
 
 
 @dataclass(frozen=True, slots=True)

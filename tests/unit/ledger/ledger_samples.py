@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+import postgres_cluster
 from simulated_clock import SimulatedClock
 
 from otel_bridge.ledger import (
@@ -16,24 +17,34 @@ from otel_bridge.ledger import (
     SetAside,
     SqliteLedger,
     Window,
+    open_ledger,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-KINDS: Final = ("sqlite", "memory")
+KINDS: Final = ("sqlite", "memory", "postgres")
 HOUR: Final = 3_600_000
 DAY: Final = 24 * HOUR
 T0: Final = 1_776_384_000_000  # 2026-04-17T00:00:00Z
 
 
+def made(kind: str, folder: Path) -> Ledger:
+    """A ledger of this kind, empty, to be opened."""
+    match kind:
+        case "memory":
+            return MemoryLedger()
+        case "sqlite":
+            return SqliteLedger(folder / "ledger.db", SimulatedClock())
+        case _:
+            return open_ledger(postgres_cluster.emptied_database(), SimulatedClock())
+
+
 @asynccontextmanager
 async def opened(kind: str, folder: Path) -> AsyncIterator[Ledger]:
     """A ledger of this kind, open and empty."""
-    ledger: Ledger = (
-        MemoryLedger() if kind == "memory" else SqliteLedger(folder / "ledger.db", SimulatedClock())
-    )
+    ledger = made(kind, folder)
     await ledger.open()
     try:
         yield ledger

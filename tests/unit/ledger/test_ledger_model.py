@@ -13,11 +13,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from simulated_clock import SimulatedClock
-from unit.ledger.ledger_samples import HOUR, T0, aside, record, window
+from unit.ledger.ledger_samples import HOUR, T0, aside, made, record, window
 
 from otel_bridge.errors import LedgerError
-from otel_bridge.ledger import Lane, Ledger, MemoryLedger, SqliteLedger
+from otel_bridge.ledger import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -36,11 +35,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
-        self.ledger: Ledger = (
-            MemoryLedger()
-            if self.kind == "memory"
-            else SqliteLedger(Path(self.folder.name) / "ledger.db", SimulatedClock())
-        )
+        self.ledger = made(self.kind, Path(self.folder.name))
         self.do(self.ledger.open())
         # By lane and hour: whether it is collected, and when its next pass is due.
         self.hours: dict[Lane, dict[int, tuple[bool, int | None]]] = {lane: {} for lane in Lane}
@@ -206,13 +201,19 @@ class SqliteMachine(LedgerMachine):
     kind = "sqlite"
 
 
+class PostgresMachine(LedgerMachine):
+    kind = "postgres"
+
+
 class MemoryMachine(LedgerMachine):
     kind = "memory"
 
 
-# The files of SQLite are real, so its histories are fewer.
+# The files of SQLite and the tables of PostgreSQL are real, so their histories are fewer.
 _SETTINGS = settings(stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
 TestSqliteLedger = SqliteMachine.TestCase
 TestSqliteLedger.settings = settings(_SETTINGS, max_examples=10)
+TestPostgresLedger = PostgresMachine.TestCase
+TestPostgresLedger.settings = settings(_SETTINGS, max_examples=4)
 TestMemoryLedger = MemoryMachine.TestCase
 TestMemoryLedger.settings = settings(_SETTINGS, max_examples=40)

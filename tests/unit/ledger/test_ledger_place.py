@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from simulated_clock import SimulatedClock
 
 from otel_bridge.errors import SettingsError
 from otel_bridge.ledger import SqliteLedger, default_state_url, open_ledger
-from otel_bridge.ledger.place import masked_url, sqlite_path
+from otel_bridge.ledger.place import check_state_url, masked_url, sqlite_path
 
 
 @pytest.mark.parametrize(
@@ -53,10 +54,20 @@ async def test_a_ledger_opens_at_its_url_whatever_the_path_holds(tmp_path: Path)
     await reader.close()
 
 
-@pytest.mark.parametrize("url", ["postgresql://u:s3cret@db/x", "postgres://db/x?password=s3cret"])
-def test_postgresql_is_not_there_yet(url: str) -> None:
-    with pytest.raises(SettingsError, match="this version does not have PostgreSQL yet") as error:
-        open_ledger(url, SimulatedClock())
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://me@db/x", "postgres://db/x", "postgresql+psycopg://me:secret@db:5433/x?sslmode=require"],
+)
+def test_a_postgresql_url_names_a_database(url: str) -> None:
+    pytest.importorskip("psycopg")
+    check_state_url(url)
+    assert type(open_ledger(url, SimulatedClock())).__name__ == "PostgresLedger"
+
+
+def test_without_its_packages_postgresql_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "otel_bridge.ledger.postgres", None)
+    with pytest.raises(SettingsError, match=r"pip install 'otel-bridge\[postgres\]'") as error:
+        check_state_url("postgresql://me:s3cret@db/x")
     assert "s3cret" not in str(error.value)
 
 

@@ -52,7 +52,12 @@ def first_line(process: subprocess.Popen[str]) -> str:
 
 
 def rest(process: subprocess.Popen[str]) -> list[str]:
-    output, _ = process.communicate(timeout=60)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    # Not communicate(): it reads past what readline() has taken into its buffer, and those lines are lost.
+    output = process.stdout.read()
+    process.wait(timeout=60)
     # The last line may have been cut by the kill: only what ends in a line feed was said.
     return output.split("\n")[:-1]
 

@@ -113,7 +113,7 @@ HISTORIES = st.lists(
 )
 
 
-@pytest.mark.parametrize(("kind", "examples"), [("memory", 150), ("sqlite", 20)])
+@pytest.mark.parametrize(("kind", "examples"), [("memory", 150), ("sqlite", 20), ("postgres", 10)])
 def test_what_is_true_always_lies_within_the_bounds(kind: str, examples: int) -> None:
     @settings(max_examples=examples)
     @given(HISTORIES)

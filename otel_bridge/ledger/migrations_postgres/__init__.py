@@ -1,0 +1,1 @@
+"""The PostgreSQL ledger's schema, step by step."""
