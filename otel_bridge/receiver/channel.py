@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
@@ -28,12 +29,13 @@ from otel_bridge.receiver.source_clock import SourceClock
 from otel_bridge.receiver.transport import FreeListTransport, proxied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from pydantic import SecretStr
 
     from otel_bridge.circuit_state import OnChange
     from otel_bridge.receiver.budget import Budget
+    from otel_bridge.receiver.exchange import Send
     from otel_bridge.retry import Backoff
     from otel_bridge.times import Clock
 
@@ -68,7 +70,7 @@ class Channel:
         backoff: Backoff,
         most_body_bytes: int,
         transport: httpx.AsyncBaseTransport | None,
-        on_request: Callable[[str, int], None] | None,
+        on_request: Callable[[str, int, float], None] | None,
         circuit: Circuit | None,
     ) -> None:
         self.base_url = str(read_base_url(base_url)).rstrip("/")
@@ -82,26 +84,37 @@ class Channel:
         self._backoff = backoff
         self._most_body_bytes = most_body_bytes
         self._on_request = on_request
-        headers = {
-            "x-api-key": _sendable(self.secret),
-            "user-agent": f"otel-bridge/{__version__}",
-            "accept": "application/json",
-            "content-type": "application/json",
-            # The codings whose expansion has a bound per byte received.
-            "accept-encoding": "gzip, deflate",
-        }
+        # What httpx's client would do for a request (cookies, redirects, auth, hooks) is not wanted here and
+        # costs as much as the exchange. So requests are made whole, and given to a transport.
+        self._headers = httpx.Headers(
+            {
+                "host": httpx.URL(self.base_url).netloc.decode("ascii"),
+                "x-api-key": _sendable(self.secret),
+                "user-agent": f"otel-bridge/{__version__}",
+                "accept": "application/json",
+                "content-type": "application/json",
+                # The codings whose expansion has a bound per byte received.
+                "accept-encoding": "gzip, deflate",
+            }
+        )
+        # The deadline is the whole exchange's; a failing connection is told from it by a shorter one.
+        timeout = httpx.Timeout(None, connect=min(_CONNECT_S, timeout_s))
+        self._extensions: dict[str, Any] = {"timeout": timeout.as_dict()}
+        self._urls = {route: httpx.URL(f"{self.base_url}{route.path}") for route in Route}
         if transport is None and not proxied(self.base_url):
             transport = FreeListTransport(concurrency)
+        # Reading a URL for every record costs as much as the exchange itself.
+        self._takes_targets = isinstance(transport, FreeListTransport)
+        self._close: Callable[[], Awaitable[None]]
+        self._send: Send
+        if transport is not None:
+            self._close, self._send = transport.aclose, transport.handle_async_request
+            return
         try:
-            self._http = httpx.AsyncClient(
-                headers=headers,
-                follow_redirects=False,
-                # The deadline is the whole exchange's; a failing connection is told from it by a shorter one.
-                timeout=httpx.Timeout(None, connect=min(_CONNECT_S, timeout_s)),
+            client = httpx.AsyncClient(
                 # No bound on connections: a request that waits for one would be counted by the budget before
                 # it is sent.
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=concurrency),
-                transport=transport,
             )
         except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
             # Not the error's text: a proxy's address can hold a password.
@@ -109,6 +122,7 @@ class Channel:
                 "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or SSL_CERT_FILE in the environment can't be used"
                 f" ({type(error).__name__}); a proxy takes an address such as http://proxy.example:3128"
             ) from None
+        self._close, self._send = client.aclose, partial(client.send, stream=True, follow_redirects=False)
 
     @property
     def secret(self) -> str:
@@ -117,7 +131,7 @@ class Channel:
 
     async def aclose(self) -> None:
         """Close all connections; twice does no harm."""
-        await self._http.aclose()
+        await self._close()
 
     def request(self, route: Route, wanted: dict[str, Any] | None = None, tail: str = "") -> httpx.Request:
         """Make a request.
@@ -128,7 +142,12 @@ class Channel:
             tail: What follows the route's path, quoted.
         """
         content = None if wanted is None else json.dumps(wanted).encode()
-        return self._http.build_request(route.method, f"{self.base_url}{route.path}{tail}", content=content)
+        url, extensions = self._urls[route], self._extensions
+        if tail and self._takes_targets:
+            extensions = extensions | {"target": url.raw_path + tail.encode("ascii")}
+        elif tail:
+            url = httpx.URL(f"{url}{tail}")
+        return httpx.Request(route.method, url, headers=self._headers, content=content, extensions=extensions)
 
     async def ask(
         self, route: Route, request: httpx.Request, priority: Priority, read: Callable[[bytes], T]
@@ -160,7 +179,7 @@ class Channel:
                     trouble = found
                 asked_s = None if answer is None else read_retry_after_s(answer.headers, self._clock.now_ms())
                 if _is_down(trouble, answer):
-                    log = request.url.path if route is Route.DETAIL else None
+                    log = _target(request) if route is Route.DETAIL else None
                     if log and answer is not None and not passage.probe:
                         # It may be the log's fault, and however many bad logs a window has, the others are
                         # to be collected. When the source is down, the list says so too.
@@ -212,7 +231,7 @@ class Channel:
 
         try:
             return await exchange(
-                self._http,
+                self._send,
                 request,
                 timeout_s=self._timeout_s,
                 most_bytes=self._most_body_bytes,
@@ -222,7 +241,7 @@ class Channel:
             if status == NO_ANSWER:
                 self._budget.no_answer()
             if self._on_request is not None:
-                self._on_request(route.value, status)
+                self._on_request(route.value, status, self._clock.monotonic_s() - sent_s)
 
     def _read(self, route: Route, answer: Answer, read: Callable[[bytes], T]) -> T | SourceError:
         """What an answer holds, or what is wrong with it.
@@ -250,6 +269,12 @@ def source_circuit(base_url: str, clock: Clock, on_change: OnChange | None = Non
         on_change: Called when it opens and when it closes.
     """
     return Circuit(base_url, clock, opens_after=SOURCE_OPENS_AFTER, on_change=on_change)
+
+
+def _target(request: httpx.Request) -> bytes:
+    """What is asked of the server: path and id."""
+    target: bytes = request.extensions.get("target", request.url.raw_path)
+    return target
 
 
 def _named(route: Route, error: SourceUnreachable | SourceFailed) -> SourceError:

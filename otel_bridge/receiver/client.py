@@ -45,8 +45,8 @@ class LogsClient:
         backoff: When to try again after a failure that may pass.
         most_body_bytes: The most bytes of one answer, decompressed, that are held in memory.
         transport: What carries requests in place of the network, for tests.
-        on_request: Called after each try with the route (``list``, ``detail``, ``usage``) and the HTTP
-            status, 0 where no answer came.
+        on_request: Called after each try with the route (``list``, ``detail``, ``usage``), the HTTP
+            status, 0 where no answer came, and the seconds it took.
         circuit: The circuit of this base URL, from ``source_circuit``, shared by the clients of its projects;
             None for one of its own.
 
@@ -66,7 +66,7 @@ class LogsClient:
         backoff: Backoff = _DEFAULT_BACKOFF,
         most_body_bytes: int = MOST_BODY_BYTES,
         transport: httpx.AsyncBaseTransport | None = None,
-        on_request: Callable[[str, int], None] | None = None,
+        on_request: Callable[[str, int, float], None] | None = None,
         circuit: Circuit | None = None,
     ) -> None:
         self._clock = clock
@@ -102,6 +102,10 @@ class LogsClient:
     def now_ms(self) -> int:
         """The source's present in ms since the epoch, see ``SourceClock``."""
         return self._channel.source_clock.now_ms()
+
+    def clock_ahead_ms(self) -> int | None:
+        """How far the machine's clock is ahead of the source's, see ``SourceClock``."""
+        return self._channel.source_clock.ahead_ms()
 
     # ── what can be asked ────────────────────────────────────────────────────────────────────────────
     async def list_page(  # noqa: PLR0913 - the request's own parameters, by name

@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from otel_bridge.receiver.nesting import cut, is_deeper
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -77,9 +80,15 @@ def shape(value: Any, model: type[M]) -> M:
     try:
         return model.model_validate_json(json.dumps(value))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"]))
-        raise WrongShape(f"{field}: {first['type']}" if field else "no JSON object") from None
+        raise WrongShape(f"{field}: {_what(first)}" if field else "no JSON object") from None
+
+
+def _what(problem: ErrorDetails) -> str:
+    if problem["type"] == "string_too_long":
+        return f"longer than {problem['ctx']['max_length']:,} characters"
+    return problem["type"]
 
 
 def _whole(digits: str) -> int | str:

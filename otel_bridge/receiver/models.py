@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
@@ -31,6 +32,8 @@ FilterField = Literal[
 FilterOperator = Literal["==", "!=", "contains", "not_contains"]
 
 TOOL_EXECUTION: Final = "tool.execution"
+MOST_ID: Final = 2048
+"""The longest id in characters: it is part of a URL, and servers bound those. Composio's have 16."""
 _NS_PER_MS: Final = 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_MS: Final = re.compile(r"-?[0-9]{9,}(\.[0-9]+)?|-?[0-9](\.[0-9]+)?[eE]\+?[0-9]{1,2}")
@@ -131,7 +134,7 @@ class Source(_Lenient):
 class Entry(_Lenient):
     """One log entry as a list shows it."""
 
-    id: Annotated[str, Field(min_length=1, max_length=512)]
+    id: Annotated[str, Field(min_length=1, max_length=MOST_ID)]
     timestamp: Text = None
     type: Text = None
     status: Text = None
@@ -203,6 +206,7 @@ def ms_to_ns(ms: float) -> int:
     return whole * _NS_PER_MS + round((ms - whole) * _NS_PER_MS)
 
 
+@lru_cache(maxsize=2048)  # sorting, windows and spans each ask a record for its time
 def read_timestamp_ns(text: str | None) -> int | None:
     """Read an ISO 8601 time, or a number of ms since the epoch, to ns since the epoch.
 

@@ -44,9 +44,18 @@ class SourceClock:
     def now_ms(self) -> int:
         """Milliseconds since the epoch: not later than the source's own time, give or take two seconds."""
         local_ms = self._clock.now_ms()
+        ahead_ms = self.ahead_ms()
+        if ahead_ms is not None and _LEAST_AHEAD_MS < ahead_ms < _MOST_AHEAD_MS:
+            return local_ms - ahead_ms
+        return local_ms
+
+    def ahead_ms(self) -> int | None:
+        """How far the machine's clock is ahead of the source's, in ms, give or take a second or two.
+
+        Negative where it is behind. None where no answer has had a Date.
+        """
         if self._heard is None:
-            return local_ms
+            return None
         then_ms, heard_s = self._heard
         source_ms = then_ms + round((self._clock.monotonic_s() - heard_s) * _MS_PER_S)
-        ahead_ms = local_ms - source_ms
-        return source_ms if _LEAST_AHEAD_MS < ahead_ms < _MOST_AHEAD_MS else local_ms
+        return self._clock.now_ms() - source_ms

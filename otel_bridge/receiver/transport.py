@@ -1,36 +1,29 @@
-"""httpx over httpcore's own connections, with a free list in place of httpcore's pool.
+"""httpx's interface over connections of our own, with a free list in place of a pool.
 
-The pool walks all its connections for every request and each answer, and that is where httpx spends most of
-its time (measured: ``tests/bench``). Connections, TLS and HTTP/1.1 stay httpcore's, and httpx's interface
-stays too. A proxy is left to httpx's own transport.
+httpx spends most of its time in httpcore: its pool walks all connections for every request and each answer,
+and below it every read and write passes several layers (measured: ``docs/performance.md``). Here are only
+HTTP/1.1, TLS as httpx sets it up, and as many connections as requests in flight. A proxy is left to httpx's
+own transport.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.request import getproxies, proxy_bypass
 
-import httpcore
 import httpx
+
+from otel_bridge.receiver.connection import Connection, connect
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
 
 _IDLE_S: Final = 30.0
-# From the particular to the general: the first that fits names the error httpx would have raised.
-_ERRORS: Final = (
-    (httpcore.ConnectTimeout, httpx.ConnectTimeout),
-    (httpcore.TimeoutException, httpx.ReadTimeout),
-    (httpcore.ConnectError, httpx.ConnectError),
-    (httpcore.LocalProtocolError, httpx.LocalProtocolError),
-    (httpcore.RemoteProtocolError, httpx.RemoteProtocolError),
-    (httpcore.ProtocolError, httpx.RemoteProtocolError),
-    (httpcore.WriteError, httpx.WriteError),
-    (httpcore.NetworkError, httpx.ReadError),
-    (httpcore.ConnectionNotAvailable, httpx.ReadError),
-)
+_FRESH_S: Final = 1.0
+_Origin = tuple[str, str, int]
 
 
 def proxied(base_url: str) -> bool:
@@ -43,7 +36,9 @@ def proxied(base_url: str) -> bool:
 class FreeListTransport(httpx.AsyncBaseTransport):
     """One connection a request in flight; idle ones are kept for the next, the latest used first.
 
-    It sets no bound on connections: callers bound how many requests are in flight.
+    It sets no bound on connections: callers bound how many requests are in flight. For asyncio, HTTP/1.1,
+    requests whose body is at hand, and methods other than HEAD; of httpx's timeouts it knows ``connect`` and
+    ``read``, of its request extensions ``target`` as well, which takes the place of the URL's path.
 
     Args:
         keep: The most idle connections that are kept.
@@ -54,7 +49,7 @@ class FreeListTransport(httpx.AsyncBaseTransport):
         self._keep = keep
         self._make_tls = tls
         self._tls: ssl.SSLContext | None = None
-        self._idle: dict[tuple[bytes, bytes, int], deque[httpcore.AsyncHTTPConnection]] = {}
+        self._idle: dict[_Origin, deque[Connection]] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; the answer's body is read from its stream.
@@ -62,90 +57,102 @@ class FreeListTransport(httpx.AsyncBaseTransport):
         Raises:
             httpx.TransportError: As httpx's own transport.
         """
+        wire = _on_the_wire(request, await request.aread())
+        timeout: dict[str, float | None] = request.extensions.get("timeout", {})
         url = request.url
-        port = url.port or (443 if url.scheme == "https" else 80)
-        origin = (url.raw_scheme, url.raw_host, port)
-        connection = await self._taken(origin) or self._new(origin)
+        scheme = url.scheme
+        origin = (scheme, url.raw_host.decode("ascii"), url.port or (443 if scheme == "https" else 80))
+        connection = await self._taken(origin) or await self._new(origin, timeout.get("connect"))
         try:
-            answer = await connection.handle_async_request(
-                httpcore.Request(
-                    method=request.method.encode(),
-                    url=httpcore.URL(scheme=origin[0], host=origin[1], port=port, target=url.raw_path),
-                    headers=request.headers.raw,
-                    content=request.stream,
-                    extensions=request.extensions,
-                )
-            )
-        except BaseException as error:
-            await connection.aclose()
-            raise _as_httpx(error, request) from error
-        stream = _Body(answer, request, lambda: self._give_back(origin, connection))
-        return httpx.Response(
-            answer.status, headers=answer.headers, stream=stream, extensions=answer.extensions
-        )
+            status, headers = await connection.ask(wire, timeout.get("read"))
+        except BaseException:
+            connection.abort()
+            raise
+        stream = _Body(connection, self._idle.setdefault(origin, deque()), self._keep_one)
+        return httpx.Response(status, headers=headers, stream=stream, extensions=_EXTENSIONS)
 
     async def aclose(self) -> None:
         """Close what is idle; what is in use closes when its answer does."""
         self._keep = 0
         for connections in self._idle.values():
             while connections:
-                await connections.pop().aclose()
+                connections.pop().abort()
+        await asyncio.sleep(0)  # sockets are closed by the loop
 
-    def _new(self, origin: tuple[bytes, bytes, int]) -> httpcore.AsyncHTTPConnection:
+    async def _new(self, origin: _Origin, timeout_s: float | None) -> Connection:
         scheme, host, port = origin
-        if scheme == b"https" and self._tls is None:
+        if scheme == "http":
+            return await connect(host, port, None, timeout_s)
+        if self._tls is None:
             self._tls = self._make_tls()
-        return httpcore.AsyncHTTPConnection(
-            httpcore.Origin(scheme, host, port), ssl_context=self._tls, keepalive_expiry=_IDLE_S
-        )
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return await connect(host, port, self._tls, timeout_s)
 
-    async def _taken(self, origin: tuple[bytes, bytes, int]) -> httpcore.AsyncHTTPConnection | None:
+    async def _taken(self, origin: _Origin) -> Connection | None:
         connections = self._idle.get(origin)
         while connections:
             connection = connections.pop()
-            if connection.is_available() and not connection.has_expired():
+            idle_s = asyncio.get_running_loop().time() - connection.idle_since_s
+            if idle_s > _FRESH_S:
+                # The server may have closed it in the very moment that woke us: one turn of the loop for
+                # its socket to be found readable, and one for what is read to be heard.
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            if connection.usable and idle_s < _IDLE_S:
                 return connection
-            await connection.aclose()
+            connection.abort()
         return None
 
-    async def _give_back(
-        self, origin: tuple[bytes, bytes, int], connection: httpcore.AsyncHTTPConnection
-    ) -> None:
-        idle = self._idle.setdefault(origin, deque())
-        if connection.is_idle() and len(idle) < self._keep:
+    def _keep_one(self, connection: Connection, idle: deque[Connection]) -> None:
+        if connection.usable and len(idle) < self._keep:
+            connection.put_by()
             idle.append(connection)
         else:
-            await connection.aclose()
+            connection.abort()
 
 
 class _Body(httpx.AsyncByteStream):
-    """An answer's body; its connection is given back when it is closed."""
+    """An answer's body; its connection is put by when it is closed."""
+
+    __slots__ = ("_connection", "_idle", "_keep_one")
 
     def __init__(
-        self, answer: httpcore.Response, request: httpx.Request, give_back: Callable[[], Awaitable[None]]
+        self,
+        connection: Connection,
+        idle: deque[Connection],
+        keep_one: Callable[[Connection, deque[Connection]], None],
     ) -> None:
-        self._answer = answer
-        self._request = request
-        self._give_back = give_back
+        self._connection: Connection | None = connection
+        self._idle = idle
+        self._keep_one = keep_one
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        parts: AsyncIterable[bytes] = self._answer.stream  # type: ignore[assignment]  # an async answer's
-        try:
-            async for part in parts:
-                yield part
-        except Exception as error:
-            raise _as_httpx(error, self._request) from error
+        while self._connection is not None and (part := await self._connection.part()):
+            yield part
 
     async def aclose(self) -> None:
-        try:
-            await self._answer.aclose()
-        finally:
-            await self._give_back()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._keep_one(connection, self._idle)
 
 
-def _as_httpx(error: BaseException, request: httpx.Request) -> BaseException:
-    """The error as httpx's own transport would have raised it; what is not httpcore's stays."""
-    for theirs, ours in _ERRORS:
-        if isinstance(error, theirs):
-            return ours(str(error), request=request)
-    return error
+_EXTENSIONS: Final[dict[str, Any]] = {"http_version": b"HTTP/1.1"}
+
+
+def _on_the_wire(request: httpx.Request, body: bytes) -> bytes:
+    """A request as bytes.
+
+    Raises:
+        httpx.UnsupportedProtocol: The scheme is neither http nor https.
+        httpx.LocalProtocolError: A header holds a line break.
+    """
+    url = request.url
+    if url.scheme not in {"http", "https"}:
+        raise httpx.UnsupportedProtocol("the address takes http:// or https://")
+    target: bytes = request.extensions.get("target", url.raw_path)
+    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target)]
+    lines += [b"%b: %b" % header for header in request.headers.raw]
+    head = b"\r\n".join(lines)
+    if head.count(b"\n") >= len(lines) or head.count(b"\r") >= len(lines):
+        raise httpx.LocalProtocolError("a header holds a line break")
+    return b"%b\r\n\r\n%b" % (head, body)

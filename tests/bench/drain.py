@@ -1,6 +1,10 @@
-"""``run --once`` over many records, beside a bare httpx loop on the same emulator in the same run.
+"""The bridge end to end beside floors and peers, all on one emulator in one run, by turns.
 
-Prints a table and writes JSON with ``--json FILE``. Read the ratios: machines differ and are shared.
+Prints a table for each latency and number of requests in flight, and writes JSON with ``--json FILE``. Each
+is measured from when its modules are imported. Read the ratios: machines differ and are shared; processor
+time depends less on what else a machine does than records a second do.
+
+What is not installed beside the bridge (aiohttp, httpx-aiohttp, dlt) is run by the Python of ``--others``.
 """
 
 from __future__ import annotations
@@ -24,18 +28,43 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
+BASE = "httpx"
+BRIDGE = "otel-bridge"
+# Script, its last argument, and whether it runs in the other environment. The first one is what all are
+# compared with.
+CONTENDERS = {
+    BASE: ("floor.py", "httpx", False),
+    "aiohttp": ("floor.py", "aiohttp", True),
+    "httpx-aiohttp": ("floor.py", "httpx-aiohttp", True),
+    "httpx over our transport": ("floor.py", "httpx-own", False),
+    "our transport": ("floor.py", "own", False),
+    "composio-client + OTel SDK": ("peers.py", "composio", False),
+    "dlt, pull only": ("peers.py", "dlt", True),
+    BRIDGE: ("bridge.py", "", False),
+}
+AT_LATENCY = (BASE, "aiohttp", "composio-client + OTel SDK", BRIDGE)
 _URL = re.compile(r"http://[0-9.]+:\d+")
+_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
 class Run:
-    """One measurement of the bridge."""
+    """One measurement."""
 
     records_per_s: float
-    ratio: float
-    cpu_us_per_record: float
+    cpu_us: float
     peak_mb: float
     requests_per_record: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What all run against."""
+
+    base_url: str
+    sink: str
+    records: int
+    in_flight: int
 
 
 @contextmanager
@@ -59,83 +88,133 @@ def requests(base_url: str) -> int:
         return sum(json.load(answer)["requests"].values())
 
 
-def floor(base_url: str, concurrency: int) -> float:
-    """Records a second of the bare loop."""
+def run(name: str, stage: Stage, others: str) -> Run:
+    """Run one contender as a process, the bridge with an empty ledger."""
+    script, kind, elsewhere = CONTENDERS[name]
     now = int(time.time() * 1000)
-    arguments = [base_url, str(now - 3_600_000), str(now), str(concurrency)]
-    output = subprocess.run(
-        [sys.executable, str(HERE / "floor.py"), *arguments], check=True, capture_output=True, text=True
-    )
-    result = json.loads(output.stdout)
-    return float(result["records"] / result["seconds"])
-
-
-def bridge(base_url: str, sink: str, records: int, concurrency: int, floor_rate: float) -> Run:
-    """One ``run --once`` with an empty ledger, as a process, its start included."""
-    before = requests(base_url)
+    arguments = [stage.base_url, str(now - 3_600_000), str(now), str(stage.in_flight), kind, stage.sink]
+    before = requests(stage.base_url)
     with tempfile.TemporaryDirectory() as folder:
         environ = {
             key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "COMPOSIO_"))
         }
         environ |= {
             "COMPOSIO_API_KEY": "ak_bench",
-            "COMPOSIO_BASE_URL": base_url,
-            "OTEL_EXPORTER_OTLP_ENDPOINT": sink,
+            "COMPOSIO_BASE_URL": stage.base_url,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": stage.sink,
             "OTEL_BRIDGE_STATE": f"sqlite:///{folder}/ledger.db",
-            "OTEL_BRIDGE_CONCURRENCY": str(concurrency),
+            "OTEL_BRIDGE_CONCURRENCY": str(stage.in_flight),
             "OTEL_BRIDGE_RATE_SHARE": "1",
         }
         log = Path(folder, "output")
-        began = time.perf_counter()
         with log.open("w") as stream:
             process = subprocess.Popen(
-                [sys.executable, "-m", "otel_bridge", "run", "--once"],
+                [others if elsewhere else sys.executable, str(HERE / script), *arguments],
                 env=environ,
                 stdout=stream,
-                stderr=stream,
+                stderr=subprocess.STDOUT,
             )
             _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - began
         output = log.read_text()
-    if process.returncode or f"{records:,} records delivered" not in output:
-        sys.exit(f"the bridge did not deliver everything: {output}")
-    rate = records / seconds
+    line = next(
+        (each for each in reversed(output.splitlines()) if each.startswith('{"') and "cpu_s" in each), ""
+    )
+    done = json.loads(line or "{}")
+    delivered = f"{stage.records:,} records delivered" in output
+    if process.returncode or not (delivered or done.get("records") == stage.records):
+        sys.exit(f"{name} did not fetch everything: {output[-2000:]}")
     return Run(
-        records_per_s=rate,
-        ratio=rate / floor_rate,
-        cpu_us_per_record=(usage.ru_utime + usage.ru_stime) / records * 1e6,
+        records_per_s=stage.records / done["seconds"],
+        cpu_us=done["cpu_s"] / stage.records * 1e6,
         peak_mb=usage.ru_maxrss / 1024,
-        requests_per_record=(requests(base_url) - before) / records,
+        requests_per_record=(requests(stage.base_url) - before) / stage.records,
     )
 
 
-def measure(records: int, concurrency: int, rounds: int) -> dict[str, float]:
-    """Alternate floor and bridge, and take the medians."""
-    emulate = ("-m", "otel_bridge", "emulate", "--port", "0", "--logs", str(records))
+def measure(
+    names: list[str], records: int, *, latency_ms: int, in_flight: int, rounds: int, others: str
+) -> dict[str, dict[str, float]]:
+    """Let all take turns, and take the medians of what they do and of what they are to the base."""
+    emulate = (
+        "-m",
+        "otel_bridge",
+        "emulate",
+        "--port",
+        "0",
+        "--logs",
+        str(records),
+        "--latency",
+        str(latency_ms),
+    )
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     with server(*emulate) as base_url, server(str(HERE / "sink.py")) as sink:
-        floors, runs = [], []
+        stage = Stage(base_url, sink, records, in_flight)
         for _ in range(rounds):
-            floors.append(floor(base_url, concurrency))
-            runs.append(asdict(bridge(base_url, sink, records, concurrency, floors[-1])))
-    medians = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-    return {"records": records, "floor_records_per_s": statistics.median(floors), **medians}
+            base: Run | None = None
+            for name in names:
+                one = run(name, stage, others)
+                base = base or one
+                ratios = {"rate": one.records_per_s / base.records_per_s, "cpu": one.cpu_us / base.cpu_us}
+                found[name].append(asdict(one) | ratios)
+    return {
+        name: {key: statistics.median(each[key] for each in runs) for key in runs[0]}
+        for name, runs in found.items()
+    }
+
+
+def table(result: dict[str, dict[str, float]], latency_ms: int, in_flight: int) -> None:
+    """Print one stage's medians."""
+    ideal = f", ideal {in_flight / latency_ms * 1000:,.0f} records/s" if latency_ms else ""
+    print(f"\n{latency_ms} ms latency, {in_flight} in flight{ideal}\n")
+    print("| who | records/s | to httpx | CPU µs a record | to httpx | peak MB | requests a record |")
+    print("|---|---|---|---|---|---|---|")
+    for name, row in result.items():
+        print(
+            f"| {name} | {row['records_per_s']:,.0f} | {row['rate']:.2f} | {row['cpu_us']:,.0f}"
+            f" | {row['cpu']:.2f} | {row['peak_mb']:.0f} | {row['requests_per_record']:.3f} |",
+            flush=True,
+        )
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, nargs="+", default=[10_000, 50_000])
-    parser.add_argument("--concurrency", type=int, default=16)
+    parser.add_argument("--records", type=int, default=10_000)
+    parser.add_argument("--latency", type=int, nargs="+", default=[0, 20, 100], metavar="MS")
+    parser.add_argument("--in-flight", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--others", default=str(Path(".venv-bench/bin/python")), metavar="PYTHON")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    there = Path(options.others).exists()
+    if not there:
+        print(f"no {options.others}: without what is not installed beside the bridge")
     rows = []
-    for records in options.records:
-        rows.append(measure(records, options.concurrency, options.rounds))
-        print("  ".join(f"{name} {value:,.2f}" for name, value in rows[-1].items()), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=2))
+    for latency_ms in options.latency:
+        for in_flight in options.in_flight:
+            wanted = [each for each in options.only if there or not CONTENDERS[each][2]]
+            if latency_ms:
+                wanted = [each for each in wanted if each in AT_LATENCY]
+            # A slow source is asked for fewer records: a run takes some 10 s whatever the latency.
+            records = (
+                options.records if not latency_ms else min(options.records, 100_000 // latency_ms + 1000)
+            )
+            result = measure(
+                wanted,
+                records,
+                latency_ms=latency_ms,
+                in_flight=in_flight,
+                rounds=options.rounds,
+                others=options.others,
+            )
+            table(result, latency_ms, in_flight)
+            rows.append(
+                {"latency_ms": latency_ms, "in_flight": in_flight, "records": records, "medians": result}
+            )
+            if options.json:
+                options.json.write_text(json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

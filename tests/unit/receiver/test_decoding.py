@@ -186,8 +186,10 @@ def test_one_bad_element_does_not_cost_the_page() -> None:
 
 
 def test_an_unreadable_element_is_named_by_its_id_where_it_has_one() -> None:
-    (bad,) = read_page(page_of(json.dumps({"id": "x" * 600}))).unreadable
-    assert bad.log_id == "x" * 600
+    (bad,) = read_page(page_of(json.dumps({"id": "x" * 2049}))).unreadable
+    assert bad.log_id == "x" * 2049
+    assert bad.reason == "it is no log entry (id: longer than 2,048 characters)"
+    assert read_page(page_of(json.dumps({"id": "x" * 2048}))).entries
 
 
 def test_bytes_that_are_no_utf8_in_one_entry_do_not_cost_the_page() -> None:

@@ -237,7 +237,7 @@ async def test_each_try_is_counted_by_the_budget_and_told(
         budget=budget,
         clock=clock,
         transport=httpx.MockTransport(source),
-        on_request=lambda route, status: told.append((route, status)),
+        on_request=lambda route, status, _: told.append((route, status)),
     ) as client:
         await client.detail("log_1")
         await client.usage_summary(from_ms=1, to_ms=2)

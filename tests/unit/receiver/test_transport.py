@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import ssl
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from certificates import make_certificates
 
 from otel_bridge.receiver.transport import FreeListTransport, proxied
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    """Close the server's side, to its end: no test leaves a socket behind."""
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 class Server:
@@ -41,8 +51,8 @@ class Server:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            await closed(writer)
             self.open -= 1
-            writer.close()
 
 
 @asynccontextmanager
@@ -52,6 +62,7 @@ async def serving(server: Server, keep: int = 4) -> AsyncIterator[tuple[httpx.As
     try:
         async with httpx.AsyncClient(transport=FreeListTransport(keep), timeout=5) as client:
             yield client, url
+        await gone(server)
     finally:
         listener.close()
 
@@ -138,6 +149,115 @@ async def test_timeouts_and_refusals_are_httpx_s_own_errors() -> None:
             await client.get(url, timeout=0.05)
         with pytest.raises(httpx.ConnectError):
             await client.get("http://127.0.0.1:9/")
+
+
+async def test_a_connection_closed_in_the_moment_it_is_wanted_is_not_used() -> None:
+    server = Server(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", None)
+    async with serving(server) as (client, url):
+        await client.get(url)
+        transport = client._transport
+        assert isinstance(transport, FreeListTransport)
+        (idle,) = transport._idle.values()
+        # Its end is there to be read, but the loop has been busy with other things for long.
+        idle[0].idle_since_s -= 5
+        assert idle[0]._transport is not None
+        asyncio.get_running_loop().call_soon(idle[0]._transport.close)
+        server.answers = [OK]
+        assert (await client.get(url)).text == "ok"
+        assert server.connections == 2
+    await gone(server)
+
+
+async def test_a_connection_idle_for_too_long_is_not_used() -> None:
+    server = Server()
+    async with serving(server) as (client, url):
+        await client.get(url)
+        transport = client._transport
+        assert isinstance(transport, FreeListTransport)
+        (idle,) = transport._idle.values()
+        idle[0].idle_since_s -= 60
+        await client.get(url)
+        assert server.connections == 2
+    await gone(server)
+
+
+async def test_a_body_of_megabytes_comes_whole() -> None:
+    body = bytes(range(256)) * 20_000
+    server = Server(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+    async with serving(server) as (client, url):
+        assert (await client.get(url)).content == body
+    await gone(server)
+
+
+async def test_the_target_extension_takes_the_place_of_the_path() -> None:
+    lines: list[bytes] = []
+    ended = asyncio.Semaphore(0)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.append(await reader.readline())
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+        await closed(writer)
+        ended.release()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/base"
+    async with listener, httpx.AsyncClient(transport=FreeListTransport(1)) as client:
+        await client.get(url)
+        await client.get(url, extensions={"target": b"/base/%2E%2E"})
+        for _ in range(2):
+            await asyncio.wait_for(ended.acquire(), 5)
+    assert lines == [b"GET /base HTTP/1.1\r\n", b"GET /base/%2E%2E HTTP/1.1\r\n"]
+
+
+async def test_a_server_s_certificate_is_verified(tmp_path: Path) -> None:
+    made = make_certificates(tmp_path)
+    ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ours.load_cert_chain(made.server, made.server_key)
+    server = Server()
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=ours)
+    url = f"https://localhost:{listener.sockets[0].getsockname()[1]}/"
+    trusting = FreeListTransport(1, lambda: ssl.create_default_context(cafile=made.authority))
+    async with listener, httpx.AsyncClient(transport=trusting) as client:
+        for _ in range(3):
+            assert (await client.get(url)).text == "ok"
+        assert server.connections == 1
+        async with httpx.AsyncClient(transport=FreeListTransport(1)) as stranger:
+            with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+                await stranger.get(url)
+    await gone(server)
+
+
+async def test_a_server_that_does_not_shake_hands_costs_the_connect_timeout() -> None:
+    ended = asyncio.Event()
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            await reader.read()
+        await closed(writer)
+        ended.set()
+
+    listener = await asyncio.start_server(mute, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}/"
+    async with listener, httpx.AsyncClient(transport=FreeListTransport(1)) as client:
+        with pytest.raises(httpx.ConnectTimeout):
+            await client.get(url, timeout=httpx.Timeout(5, connect=0.1))
+        await asyncio.wait_for(ended.wait(), 5)
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "error"),
+    [
+        ("ftp://127.0.0.1/", {}, httpx.UnsupportedProtocol),
+        ("http://127.0.0.1:9/", {"x-a": "1\r\nx-b: 2"}, httpx.LocalProtocolError),
+        ("http://127.0.0.1:9/", {"x-a": "1\nx-b: 2"}, httpx.LocalProtocolError),
+    ],
+)
+async def test_what_can_not_be_sent_is_httpx_s_own_error(
+    url: str, headers: dict[str, str], error: type[Exception]
+) -> None:
+    request = httpx.Request("GET", url, headers=headers)
+    with pytest.raises(error):
+        await FreeListTransport(1).handle_async_request(request)
 
 
 def test_a_proxy_of_the_environment_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

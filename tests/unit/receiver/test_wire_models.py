@@ -83,7 +83,7 @@ def test_timings_are_finite_numbers_or_none(start: Any, read: float | None) -> N
     assert timings.end_time is None
 
 
-@pytest.mark.parametrize("bad", [None, True, 1.5e400, [], {}, "", "x" * 513])
+@pytest.mark.parametrize("bad", [None, True, 1.5e400, [], {}, "", "x" * 2049])
 def test_an_id_is_text(bad: Any) -> None:
     with pytest.raises(ValidationError):
         Entry.model_validate({"id": bad} if bad != 1.5e400 else {})
