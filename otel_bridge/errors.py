@@ -15,6 +15,8 @@
         * DestinationRefused — the destination as a whole says no: wrong address, credentials or signal
     * LedgerError — the state file can't be used
         * LedgerInUse — another process collects with it
+        * LeaseLost — another replica has taken over what this one was about to commit
+    * EndpointsUnavailable — the address for the HTTP endpoints can't be listened on
 """
 
 from __future__ import annotations
@@ -142,3 +144,11 @@ class LedgerError(BridgeError):
 
 class LedgerInUse(LedgerError):  # noqa: N818
     """Another process holds the ledger to collect."""
+
+
+class EndpointsUnavailable(BridgeError):  # noqa: N818
+    """The address for the HTTP endpoints can't be listened on."""
+
+
+class LeaseLost(LedgerError):  # noqa: N818
+    """Another replica has taken over: nothing was committed, and what is in hand is the other one's to do."""

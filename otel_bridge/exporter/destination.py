@@ -97,7 +97,9 @@ class _Variable(NamedTuple):
     value: str
 
 
-def destination_from(signal: Signal, get: Mapping[str, str]) -> Destination:
+def destination_from(
+    signal: Signal, get: Mapping[str, str], shown_as: Mapping[str, str] | None = None
+) -> Destination:
     """Read where a signal goes from the standard variables.
 
     A signal's own variable (``OTEL_EXPORTER_OTLP_TRACES_…``) stands above the general one; an empty value
@@ -111,11 +113,12 @@ def destination_from(signal: Signal, get: Mapping[str, str]) -> Destination:
     Args:
         signal: Which one.
         get: The variables.
+        shown_as: What errors call a variable whose value a person wrote elsewhere, in a file.
 
     Raises:
         SettingsError: A value is wrong: which variable, what it was, what it takes.
     """
-    values = _Values(signal, get)
+    values = _Values(signal, get, shown_as or {})
     protocol = _protocol(values.read("PROTOCOL"))
     endpoint, user = _endpoint(signal, protocol, values)
     headers = _headers(values.read("HEADERS"))
@@ -144,9 +147,10 @@ def public_url(url: str) -> str:
 class _Values:
     """The variables of one signal, its own above the general ones."""
 
-    def __init__(self, signal: Signal, get: Mapping[str, str]) -> None:
+    def __init__(self, signal: Signal, get: Mapping[str, str], shown_as: Mapping[str, str]) -> None:
         self._own = f"{_BASE}{signal.value.upper()}_"
         self._get = get
+        self._shown_as = shown_as
 
     def read(self, name: str) -> _Variable | None:
         return self.own(name) or self.general(name)
@@ -159,7 +163,7 @@ class _Values:
 
     def _read(self, name: str) -> _Variable | None:
         value = self._get.get(name, "").strip()
-        return _Variable(name, value) if value else None
+        return _Variable(self._shown_as.get(name, name), value) if value else None
 
 
 def _wrong(variable: _Variable, takes: str, shown: str | None = None) -> SettingsError:

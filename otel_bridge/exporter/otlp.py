@@ -12,7 +12,7 @@ from otel_bridge.exporter.destination import Destination, Protocol, Signal
 from otel_bridge.exporter.encoding import Encoded, Encoder, EncodingError
 from otel_bridge.exporter.grpc_sender import GrpcSender
 from otel_bridge.exporter.http_sender import HttpSender
-from otel_bridge.exporter.route import OnRetry, Progress, Route
+from otel_bridge.exporter.route import OnRetry, OnSent, Progress, Route
 from otel_bridge.exporter.sender import Accepted, Failed, Sender
 from otel_bridge.retry import Backoff
 from otel_bridge.signals import Delivery, Outcome
@@ -55,6 +55,7 @@ class OtlpExporter:
             them (HTTP 404, gRPC UNIMPLEMENTED).
         senders: Makes a sender; another one in tests.
         on_retry: Called before each wait.
+        on_sent: Called when a request has ended.
         on_warning: Called with each warning, which is in the outcome too.
         on_circuit: Called when a destination's circuit opens and when it closes.
     """
@@ -70,6 +71,7 @@ class OtlpExporter:
         optional_signals: frozenset[Signal] = frozenset(),
         senders: Callable[[Destination], Sender] = sender_for,
         on_retry: OnRetry | None = None,
+        on_sent: OnSent | None = None,
         on_warning: Callable[[str], None] | None = None,
         on_circuit: OnChange | None = None,
     ) -> None:
@@ -83,6 +85,7 @@ class OtlpExporter:
                 clock=clock,
                 limits=Limits(max_records, max_bytes),
                 on_retry=on_retry or (lambda *_: None),
+                on_sent=on_sent or (lambda *_: None),
                 circuit=Circuit(
                     f"{destination.where} ({signal})",
                     clock,

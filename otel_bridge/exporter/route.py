@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otel_bridge.circuit import Circuit, Passage
 from otel_bridge.circuit_state import CircuitOpenError, Patience
-from otel_bridge.errors import DestinationRefused, DestinationUnavailable
+from otel_bridge.counting import counted
+from otel_bridge.errors import DestinationError, DestinationRefused, DestinationUnavailable
 from otel_bridge.exporter.batching import Batch, Limits, batches, halves
 from otel_bridge.exporter.destination import Signal
 from otel_bridge.exporter.encoding import Encoded, request
@@ -46,6 +47,11 @@ T = TypeVar("T")
 
 OnRetry = Callable[[Signal, DestinationUnavailable, int, float], None]
 """Called before each wait: the signal, what happened, failures so far, seconds until the next try."""
+
+OnSent = Callable[[Signal, int, int, float, DestinationError | None], None]
+"""Called when a request has ended: the signal, its records, its bytes before compression, the seconds from
+sending to the answer, and what was wrong; None where it was taken, if not all of its records.
+"""
 
 
 @dataclass(slots=True)
@@ -87,6 +93,7 @@ class Route:
     clock: Clock
     limits: Limits
     on_retry: OnRetry
+    on_sent: OnSent
     circuit: Circuit
     optional: bool = False
     off: bool = False
@@ -110,8 +117,14 @@ class Route:
         except _HaltedError:
             return
         except DestinationRefused as error:
-            if not (error.unsupported and self.optional):
+            if not error.unsupported or self.signal is Signal.TRACES:
                 raise
+            if not self.optional:
+                raise DestinationRefused(
+                    f"{error}; OTEL_BRIDGE_SIGNALS asks for {self.signal}: leave it out there, "
+                    "or give it an endpoint of its own",
+                    unsupported=True,
+                ) from None
             self.off = True
             progress.warnings[
                 f"{self.signal}: {self.where} does not take {self.signal}; "
@@ -196,7 +209,7 @@ class _Run:
         body = request(batch)
         failures = 0
         while True:
-            answer = await self._send(body, alone=len(batch) == 1)
+            answer = await self._send(body, len(batch))
             if isinstance(answer, DestinationUnavailable):
                 error = answer
             elif isinstance(answer, Failed) and not self._failed_before:
@@ -209,7 +222,7 @@ class _Run:
             failures += 1
             await self._wait(failures, error)
 
-    async def _send(self, body: bytes, *, alone: bool) -> Answer | DestinationUnavailable:
+    async def _send(self, body: bytes, records: int) -> Answer | DestinationUnavailable:
         """Send once, as soon as the circuit lets it through, which learns how that went.
 
         Raises:
@@ -221,7 +234,7 @@ class _Run:
         circuit = self._route.circuit
         with circuit.enter_at_once() or await self._let_through() as passage:
             try:
-                answer = await self._route.sender.send(body)
+                answer = await self._timed(body, records)
             except DestinationUnavailable as error:
                 passage.failed(str(error), asked_s=error.retry_after_s)
                 return error
@@ -233,8 +246,25 @@ class _Run:
                 # A record may be to blame, and the search for it meets it again and again.
                 passage.failed(answer.message, about=self._round)
             elif isinstance(answer, TooLarge) and not answer.certain:
-                passage.failed(answer.message, about=None if alone else self._round)
+                passage.failed(answer.message, about=None if records == 1 else self._round)
             return answer
+
+    async def _timed(self, body: bytes, records: int) -> Answer:
+        """Send once, and tell how that went."""
+        route = self._route
+        began_s = route.clock.monotonic_s()
+        error: DestinationError | None = None
+        try:
+            answer = await route.sender.send(body)
+            if not isinstance(answer, Accepted):
+                error = DestinationRefused(answer.message)
+        except DestinationError as failure:
+            error = failure
+            raise
+        else:
+            return answer
+        finally:
+            route.on_sent(route.signal, records, len(body), route.clock.monotonic_s() - began_s, error)
 
     async def _let_through(self) -> Passage:
         route = self._route
@@ -284,7 +314,7 @@ class _Run:
             named = len(positions & self._progress.refused.keys())
             if named != answer.rejected:
                 self._warn(
-                    f"{self._route.where} rejected {answer.rejected} of {len(batch)} records, "
+                    f"{self._route.where} rejected {answer.rejected} of {counted(len(batch), 'record')}, "
                     f"and {named} when asked again: {answer.message or 'no reason given'}"
                 )
 
