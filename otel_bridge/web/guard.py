@@ -1,0 +1,168 @@
+"""What every request passes first: who may ask, how much may be sent, how long it may take.
+
+* On loopback only the machine's own names are answered: a page in a browser that has its own name resolve to
+  127.0.0.1 (DNS rebinding) reads nothing.
+* A request that changes something is refused where a browser sends it for another site.
+* A body is bounded before it is read; an answer is bounded in time.
+* Nothing of a request is written back, and an error nobody foresaw is one event in the log, without its text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from otel_bridge.errors import unforeseen
+from otel_bridge.service.logs import event
+from otel_bridge.settings.kinds import is_loopback
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MOST_BODY_BYTES: Final = 1_048_576
+ANSWER_S: Final = 10.0
+"""In which an answer must be made."""
+
+_HOST: Final = re.compile(rb"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+HEADERS: Final = {
+    "content-security-policy": (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+"""On every answer that does not say otherwise."""
+
+
+class _TooLargeError(Exception):
+    """The body is larger than it may be."""
+
+
+class Guard:
+    """Wraps the app.
+
+    Args:
+        app: What is guarded.
+        listens_on: The host that is listened on: on loopback only its own names are answered.
+    """
+
+    def __init__(self, app: ASGIApp, listens_on: str) -> None:
+        self._app = app
+        self._own_name = listens_on.strip("[]").lower()
+        self._local = is_loopback(self._own_name)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        answer = _Answer(send)
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await answer.refuse(*refusal)
+            return
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._app(scope, _bounded(receive), answer.send)
+        except _TooLargeError:
+            await answer.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
+        except TimeoutError:
+            await answer.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the answer took too long")
+        except Exception as error:  # noqa: BLE001 - an endpoint's surprise must not become a traceback
+            event(logging.ERROR, "endpoint_failed", str(unforeseen(error)), path=_known_path(scope))
+            await answer.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "the bridge's log says what went wrong")
+
+    def _refusal(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
+        headers = scope["headers"]
+        hosts = [value for name, value in headers if name == b"host"]
+        if len(hosts) > 1 or (not hosts and scope["http_version"] != "1.0"):
+            return HTTPStatus.BAD_REQUEST, "a request names one Host"
+        host = _host(hosts[0]) if hosts else self._own_name
+        if host is None:
+            return HTTPStatus.BAD_REQUEST, "a request names one Host"
+        if self._local and host != self._own_name and not is_loopback(host):
+            return HTTPStatus.MISDIRECTED_REQUEST, "ask under this machine's own name, such as localhost"
+        given = dict(headers)
+        if scope["method"] not in _SAFE and _from_another_site(given, hosts):
+            return HTTPStatus.FORBIDDEN, "not for pages of other sites"
+        length = given.get(b"content-length", b"0")
+        if not length.isdigit() or len(length) > len(str(MOST_BODY_BYTES)) or int(length) > MOST_BODY_BYTES:
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE
+        return None
+
+
+_TOO_LARGE: Final = f"a body has at most {MOST_BODY_BYTES} bytes"
+
+
+class _Answer:
+    """The way back: adds the headers, and knows whether an answer has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._begun = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._begun = True
+            headers = list(message.get("headers", ()))
+            there = {name.lower() for name, _ in headers}
+            headers += [
+                (name.encode(), value.encode())
+                for name, value in HEADERS.items()
+                if name.encode() not in there
+            ]
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+    async def refuse(self, status: HTTPStatus, why: str) -> None:
+        if self._begun:
+            return  # uvicorn ends the connection of an answer that has no end
+        body = json.dumps({"error": why}).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            # What is left of a body that is too large is not read.
+            (b"connection", b"close"),
+        ]
+        await self.send({"type": "http.response.start", "status": status.value, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+def _bounded(receive: Receive) -> Receive:
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > MOST_BODY_BYTES:
+            raise _TooLargeError
+        return message
+
+    return counted
+
+
+def _host(value: bytes) -> str | None:
+    """The name in a Host header, without its port; None where it is none."""
+    found = _HOST.fullmatch(value)
+    return found[1].decode("ascii").strip("[]").lower() if found else None
+
+
+def _from_another_site(headers: dict[bytes, bytes], hosts: list[bytes]) -> bool:
+    """Whether a browser says that it asks for a page of another origin; other clients say nothing."""
+    if headers.get(b"sec-fetch-site", b"none") not in {b"none", b"same-origin"}:
+        return True
+    origin = headers.get(b"origin")
+    return origin is not None and [origin.partition(b"://")[2].lower()] != [host.lower() for host in hosts]
+
+
+def _known_path(scope: Scope) -> str:
+    """The path for the log: short, and nothing that could be a line of its own."""
+    return "".join(c if c.isprintable() else "?" for c in str(scope["path"])[:60])

@@ -1,0 +1,93 @@
+"""Sentences and numbers for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from otel_bridge.ledger import Reason as Aside
+from otel_bridge.times import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otel_bridge.receiver.budget import BudgetState
+    from otel_bridge.web.snapshot import ProjectSnapshot
+
+_NS_PER_MS: Final = 1_000_000
+_SECOND_MS: Final = 1_000
+_MINUTE_S: Final = 60
+_UNITS: Final = str.maketrans({"s": " s", "m": " min", "h": " h", "d": " d"})
+
+ASIDE: Final = {
+    Aside.NOT_FOUND: "listed, but its detail is not there",
+    Aside.SOURCE_FAILED: "Composio fails when asked for it",
+    Aside.UNREADABLE: "not readable",
+    Aside.UNMAPPABLE: "can't be made into a span",
+    Aside.REFUSED: "refused by the destination",
+    Aside.WAITING_FOR_PARENT: "waiting for its parent",
+    Aside.WAITING_FOR_CORRELATION: "waiting for its application to say where it belongs",
+}
+"""Why a record is set aside."""
+
+
+def ago(ms: int) -> str:
+    """How long ago, in words."""
+    return "now" if ms < _SECOND_MS else f"{rounded(ms)} ago"
+
+
+def rounded(ms: int) -> str:
+    """A duration in whole seconds, two units at most."""
+    return format_duration(max(_SECOND_MS, ms // _SECOND_MS * _SECOND_MS)).translate(_UNITS)
+
+
+def duration(ns: int) -> str:
+    """How long a call took."""
+    ms = max(ns, 0) / _NS_PER_MS
+    if ms < _SECOND_MS:
+        return f"{ms:.0f} ms" if ms >= 1 or not ms else "<1 ms"
+    seconds = ms / _SECOND_MS
+    if seconds < _MINUTE_S:
+        return f"{seconds:.2f} s"
+    return rounded(round(ms))
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def sentence(project: ProjectSnapshot) -> str:
+    """A project's state: "3 s behind, 1,204 delivered in the last hour, nothing set aside"."""
+    delivered = sum(minute.delivered for minute in project.hour)
+    parts = [
+        behind(project.lag_ms),
+        f"{delivered:,} delivered in the last hour",
+        set_aside(project.ledger.set_aside if project.ledger else {}),
+    ]
+    return ", ".join(parts)
+
+
+def behind(lag_ms: int | None) -> str:
+    """How far behind, in words."""
+    if lag_ms is None:
+        return "nothing collected yet"
+    return "up to date" if lag_ms < _SECOND_MS else f"{rounded(lag_ms)} behind"
+
+
+def set_aside(counts: Mapping[str, int]) -> str:
+    """How many records are set aside; those that wait for a parent come by themselves and are told apart."""
+    waiting = counts.get(Aside.WAITING_FOR_PARENT, 0)
+    stuck = sum(counts.values()) - waiting
+    words = f"{stuck:,} set aside" if stuck else "nothing set aside"
+    return f"{words}, {waiting:,} waiting for a parent" if waiting else words
+
+
+def budget(state: BudgetState) -> str:
+    """What of the request budget is used, in words."""
+    window = rounded(round(state.window_s * _SECOND_MS))
+    if state.limit is None:
+        return f"{count(state.used, 'request')} in the last {window}; Composio has named no limit"
+    words = f"{state.used:,} of the bridge's {state.allowed or 0:,} requests used in the last {window}"
+    if state.remaining is not None:
+        words += f"; {state.remaining:,} of the organisation's {state.limit:,} left"
+    return words

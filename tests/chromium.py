@@ -1,0 +1,93 @@
+"""Headless Chromium as a process: screenshots, and what a script finds on a page."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_RESULT = re.compile(r'<pre id="result">(.*?)</pre>', re.DOTALL)
+_TIMEOUT_S = 90
+
+
+def chromium() -> str:
+    """Find it; skip the test where there is none, or fail it where backends are required."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        found = shutil.which(name)
+        if found:
+            return found
+    reason = "Chromium is not installed: apt-get install chromium"
+    if os.environ.get("OTEL_BRIDGE_REQUIRE_BACKENDS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def screenshot(url: str, file: Path, size: tuple[int, int], *, dark: bool = False) -> str:
+    """Draw a page into a PNG; gives what the browser's console said."""
+    shot = [f"--screenshot={file}", "--hide-scrollbars", "--enable-logging=stderr"]
+    done = _run(url, file.parent, size, dark, *shot)
+    assert file.exists(), done.stderr
+    return "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+
+
+def found_on(page: str, script: str, folder: Path, size: tuple[int, int], *, dark: bool = False) -> Any:
+    """What a script returns that runs on a page, whose own policy is left out.
+
+    Args:
+        page: The page's HTML.
+        script: The body of a function that returns something for JSON.
+        folder: Where the page may be written.
+        size: Of the window, in pixels.
+        dark: Whether the person likes it dark.
+    """
+    file = folder / "page.html"
+    shown = "const p=document.createElement('pre');p.id='result';document.body.append(p)"
+    run = f"{{{shown};p.textContent=JSON.stringify((()=>{{{script}}})())}}"
+    file.write_text(page.replace("</body>", f"<script>addEventListener('load',()=>{run})</script></body>"))
+    done = _run(file.as_uri(), folder, size, dark, "--dump-dom", "--virtual-time-budget=2000")
+    result = _RESULT.search(done.stdout)
+    assert result is not None, done.stderr
+    return json.loads(html.unescape(result[1]))
+
+
+def first_pixel(png: Path) -> tuple[int, int, int]:
+    """The colour of a PNG's upper left corner. Its row's filter changes nothing there."""
+    data = png.read_bytes()
+    packed, at = b"", 8
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 4])
+        if data[at + 4 : at + 8] == b"IDAT":
+            packed += data[at + 8 : at + 8 + length]
+        at += length + 12
+    red, green, blue = zlib.decompress(packed)[1:4]
+    return red, green, blue
+
+
+def _run(
+    url: str, folder: Path, size: tuple[int, int], dark: bool, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    liking = ["--blink-settings=preferredColorScheme=0"] if dark else []
+    command = [
+        chromium(),
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        f"--user-data-dir={folder / 'profile'}",
+        f"--window-size={size[0]},{size[1]}",
+        *liking,
+        *arguments,
+        url,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
