@@ -1,0 +1,125 @@
+"""The compose files: pinned, bounded, on loopback; every setting reaches the bridge."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from docker_engine import BASE, JAEGER, NO_ENV, environment
+
+from otel_bridge import __version__
+from otel_bridge.settings import load, unknown_variables, variables
+
+ROOT = Path(__file__).parents[2]
+FILES = [ROOT / "docker-compose.yml", *sorted((ROOT / "deploy" / "compose").glob("*.yml"))]
+OVERLAYS = [path.stem for path in FILES[1:]]
+# Compose's own, or the image's: no value of the shell's is to reach the container.
+FIXED = {"OTEL_BRIDGE_STATE", "OTEL_BRIDGE_LISTEN"}
+
+
+def read(path: Path) -> dict[str, Any]:
+    found = yaml.safe_load(path.read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def services() -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (f"{path.name}: {name}", service)
+        for path in FILES
+        for name, service in (read(path).get("services") or {}).items()
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_old_compose_can_read_it(path: Path) -> None:
+    assert set(read(path)) <= {"services", "volumes"}
+
+
+@pytest.mark.parametrize(("where", "service"), services())
+def test_images_are_pinned_and_containers_bounded(where: str, service: dict[str, Any]) -> None:
+    image = service.get("image", "")
+    if image and not image.startswith("otel-bridge"):
+        assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-\w+)?", image), where
+    if image and (
+        where.startswith("docker-compose") or not where.endswith(": bridge")
+    ):  # an overlay adds to it
+        assert service["mem_limit"]
+        assert service["cpus"]
+        assert service["pids_limit"]
+        assert service["restart"] in ("unless-stopped", "on-failure")
+    for port in service.get("ports", ()):
+        assert port.startswith("127.0.0.1:"), where
+
+
+def test_one_service_is_the_same_in_every_file() -> None:
+    by_name: dict[str, set[str]] = {}
+    for path in FILES:
+        for name, service in read(path)["services"].items():
+            if "image" in service and name != "bridge":
+                by_name.setdefault(name, set()).add(service["image"])
+    assert all(len(images) == 1 for images in by_name.values()), by_name
+    assert by_name["jaeger"] == {JAEGER}
+
+
+def test_every_setting_of_the_environment_reaches_the_bridge() -> None:
+    passed = set(read(FILES[0])["services"]["bridge"]["environment"])
+    known = {variable.name for _, variable, _ in variables() if variable.name}
+    missing = known - passed - FIXED
+    assert not missing, f"docker-compose.yml passes on no {sorted(missing)}"
+
+
+def test_what_the_bridge_is_given_are_settings() -> None:
+    for where, service in services():
+        if where.endswith(": bridge"):
+            assert not unknown_variables(dict.fromkeys(service.get("environment", {}), "x")), where
+
+
+def test_the_example_of_an_env_file_is_valid(tmp_path: Path) -> None:
+    lines = [line.lstrip("#") for line in (ROOT / ".env.example").read_text().splitlines()]
+    values = dict(line.split("=", 1) for line in lines if re.match(r"[A-Z_]+=", line))
+    used = "".join(path.read_text() for path in FILES)
+    for name in values:
+        assert re.search(rf"\b{name}\b", used), f"{name} is in .env.example, and no compose file reads it"
+    values["COMPOSIO_API_KEY"] = "ak_example"
+    values["OTEL_BRIDGE_STATE"] = f"sqlite:///{tmp_path}/ledger.db"
+    load(None, {name: value for name, value in values.items() if not name.endswith("_PORT")})
+
+
+@pytest.mark.parametrize("overlay", ["", *OVERLAYS])
+@pytest.mark.parametrize("command", [["docker", "compose"], ["docker-compose"]], ids=" ".join)
+def test_compose_reads_them(command: list[str], overlay: str) -> None:
+    if (
+        shutil.which(command[0]) is None
+        or subprocess.run([*command, "version"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip(f"{' '.join(command)} is not there: install Docker's compose")
+    files = ["-f", "docker-compose.yml", *(["-f", f"deploy/compose/{overlay}.yml"] if overlay else [])]
+    done = subprocess.run(
+        [*command, "--env-file", NO_ENV, *files, "config"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=environment(COMPOSIO_API_KEY="ak_from_the_shell"),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    made = yaml.safe_load(done.stdout)["services"]
+    key = made["bridge"]["environment"]["COMPOSIO_API_KEY"]
+    assert key == ("ak_demo" if overlay == "demo" else "ak_from_the_shell")
+    # What is in neither .env nor the shell stays unset, so that the default holds.
+    assert not made["bridge"]["environment"].get("OTEL_BRIDGE_START")
+
+
+def test_the_image_is_made_as_it_is_tested() -> None:
+    for path in (ROOT / "Dockerfile", ROOT / "deploy" / "demo" / "Dockerfile"):
+        assert f"ARG PYTHON_IMAGE={BASE}\n" in path.read_text()
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert f"ARG VERSION={__version__}\n" in dockerfile
+    assert "--mount" not in dockerfile, "BuildKit is not required"
+    assert re.findall(r"^USER (\S+)", dockerfile, re.MULTILINE) == ["10001:10001"]
