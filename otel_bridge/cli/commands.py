@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from enum import StrEnum
 from typing import Annotated
@@ -12,20 +13,26 @@ from rich.console import Console
 from typer.main import get_command
 
 from otel_bridge import __version__
-from otel_bridge.cli.options import ConfigFile, read_settings, within
+from otel_bridge.cli.check import check
+from otel_bridge.cli.ledger import ledger
+from otel_bridge.cli.options import ConfigFile, ProjectName, chosen_projects, read_settings, within
 from otel_bridge.cli.past import backfill, retry, say_incomplete
+from otel_bridge.cli.program import program
 from otel_bridge.cli.verify import verify
+from otel_bridge.cli.worker import worker
+from otel_bridge.counting import counted
 from otel_bridge.emulator.chaos import random_faults
 from otel_bridge.emulator.options import EmulatorOptions
 from otel_bridge.exporter.json_format import to_otlp_json
 from otel_bridge.exporter.terminal import render_traces
-from otel_bridge.service import check as checking
 from otel_bridge.service import demo as demonstration
-from otel_bridge.service import runner
+from otel_bridge.service import holders, runner
 from otel_bridge.service import show as showing
 from otel_bridge.service import status as reporting
+from otel_bridge.service.explain import explain
 from otel_bridge.settings import as_yaml, schema
 from otel_bridge.times import SystemClock
+from otel_bridge.web import endpoints
 
 app = typer.Typer(
     help="Composio's tool calls as OpenTelemetry spans and log records, delivered over OTLP.",
@@ -67,31 +74,20 @@ def run(
     """Collect and deliver until SIGTERM or SIGINT."""
     settings = read_settings(config)
     if not once:
-        asyncio.run(runner.run(settings, SystemClock()))
+        # What is loaded by now stays: looking through all of it again and again stops everything for 50 ms.
+        gc.collect()
+        gc.freeze()
+        asyncio.run(runner.run(settings, SystemClock(), serve=endpoints))
         return
     report = asyncio.run(runner.run_once(settings, SystemClock()))
-    typer.echo(f"{report.delivered:,} records delivered")
+    typer.echo(f"{counted(report.delivered, 'record')} delivered")
     say_incomplete(report.failures, report.set_aside, interrupted=report.interrupted)
     if not report.complete:
         raise typer.Exit(1)
 
 
-@app.command()
-def check(config: ConfigFile = None) -> None:
-    """Check settings, keys and destinations; deliver nothing."""
-    settings = read_settings(config)
-
-    async def every() -> bool:
-        ok = True
-        async for finding in checking.check(settings, SystemClock()):
-            typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}")
-            ok = ok and finding.ok
-        return ok
-
-    if not asyncio.run(every()):
-        raise typer.Exit(1)
-
-
+app.command()(check)
+app.command()(worker)
 app.command()(backfill)
 app.command()(retry)
 app.command()(verify)
@@ -106,18 +102,20 @@ def show(
     form: Annotated[
         ShowForm, typer.Option("--as", help="tree for people, otlp-json for machines.")
     ] = ShowForm.TREE,
-    project: Annotated[str | None, typer.Option(help="Look in this project only.")] = None,
+    project: ProjectName = None,
 ) -> None:
     """Fetch one log and print what it would become."""
     settings = read_settings(config)
-    family, identity = asyncio.run(showing.show(settings, log_id, SystemClock(), project))
+    projects = chosen_projects(settings, project)
+    shown = asyncio.run(showing.show(settings, log_id, SystemClock(), projects))
     if form is ShowForm.OTLP_JSON:
-        typer.echo(to_otlp_json(family[:1]))
+        typer.echo(to_otlp_json(shown.family[:1]))
         return
-    console = Console()
-    console.print(render_traces(family, console.width))
-    for line in showing.facts(family[0], identity):
-        console.print(line, markup=False, highlight=False)
+    if shown.family[0].span is not None:
+        console = Console()
+        console.print(render_traces(shown.family, console.width))
+    for line in explain(shown.record, shown.family[0], shown.identity):
+        typer.echo(line)
 
 
 @app.command()
@@ -129,11 +127,19 @@ def status(
     settings = read_settings(config)
     clock = SystemClock()
     statuses = asyncio.run(reporting.read_status(settings, clock))
+    work = asyncio.run(holders.read_work(settings, clock))
     if as_json:
-        typer.echo(json.dumps(reporting.status_json(statuses, clock.now_ms()), indent=2))
+        listed = reporting.status_json(statuses, clock.now_ms())
+        shared = None if work is None else {"projects": listed, "replicas": holders.work_json(work)}
+        typer.echo(json.dumps(listed if shared is None else shared, indent=2))
         return
-    console = Console()
-    console.print(reporting.status_table(statuses, clock.now_ms()))
+    configured = {project.name for project in settings.projects}
+    for line in reporting.status_lines(statuses, configured, clock.now_ms()):
+        typer.echo(line)
+    if work is not None:
+        typer.echo()
+        for line in holders.work_lines(work, settings.ledger.lease, clock.now_ms()):
+            typer.echo(line)
 
 
 @app.command("config")
@@ -180,7 +186,7 @@ def emulate(  # noqa: PLR0913, PLR0917 - one parameter an option
         api_keys=tuple(api_key or ()),
         fault=random_faults(fault_seed, fault_share) if fault_share else None,
     )
-    asyncio.run(demonstration.emulate(options, typer.echo))
+    asyncio.run(demonstration.emulate(options, typer.echo, program()))
 
 
 @app.command()
@@ -190,7 +196,9 @@ def demo(
     ] = False,
 ) -> None:
     """Show it all at work: no account, no Docker, nothing set."""
-    asyncio.run(demonstration.demo(Console(), SystemClock(), keep_running=keep_running))
+    asyncio.run(demonstration.demo(Console(), SystemClock(), program(), keep_running=keep_running))
 
+
+app.add_typer(ledger, name="ledger")
 
 commands = get_command(app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import sys
 
 import typer
@@ -22,6 +23,9 @@ _UsageError, _ClickException = typer.BadParameter.__mro__[1:3]
 
 def main() -> None:
     """Run one command and exit. 0 done, 1 something was not, 2 the words or the settings are wrong."""
+    # Modules, classes and schemas live as long as the process. Collecting garbage around them again and again
+    # took an eighth of a drain's time.
+    gc.freeze()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -1,4 +1,4 @@
-"""What several commands have in common: the settings file, and a number's bounds."""
+"""What several commands have in common: the settings file, a project's name, and a number's bounds."""
 
 from __future__ import annotations
 
@@ -11,22 +11,52 @@ import typer
 
 from otel_bridge.errors import SettingsError
 from otel_bridge.service import logs
-from otel_bridge.settings import Settings, load, unknown_variables
+from otel_bridge.service.logs import event
+from otel_bridge.settings import ProjectSettings, Settings, load, unknown_variables
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The YAML settings file.")]
+ConfigFile = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", help="The YAML settings file."),
+]
+ProjectName = Annotated[
+    str | None, typer.Option("--project", metavar="NAME", help="Only this project of the settings.")
+]
 
 
-def read_settings(config: Path | None) -> Settings:
+def read_settings(config: str | None) -> Settings:
     """The settings, and from now on the log as they say.
 
     Raises:
         SettingsError: One of them is wrong.
     """
-    settings = load(config)
-    logs.set_up(settings.log.level, settings.log.format)
+    settings = read_quietly(config)
     for line in unknown_variables(os.environ):
-        logs.event(logging.WARNING, "unknown_variable", line)
+        event(logging.WARNING, "unknown_variable", line)
     return settings
+
+
+def read_quietly(config: str | None) -> Settings:
+    """As ``read_settings``, for a command that tells itself of variables that are no settings.
+
+    Raises:
+        SettingsError: As there.
+    """
+    settings = load(_path(config))
+    logs.set_up(settings.log.level, settings.log.format)
+    return settings
+
+
+def chosen_projects(settings: Settings, name: str | None) -> list[ProjectSettings]:
+    """The project of this name, or all without one.
+
+    Raises:
+        SettingsError: There is none of this name.
+    """
+    chosen = [project for project in settings.projects if name in {None, project.name}]
+    if not chosen:
+        known = ", ".join(project.name for project in settings.projects)
+        raise SettingsError(f"--project is {name!r}: takes the name of a project in the settings: {known}")
+    return chosen
 
 
 def within(name: str, value: float, least: int, most: int) -> None:
@@ -37,3 +67,11 @@ def within(name: str, value: float, least: int, most: int) -> None:
     """
     if not least <= value <= most:
         raise SettingsError(f"{name} is {value}: takes a number from {least:,} to {most:,}")
+
+
+def _path(config: str | None) -> Path | None:
+    if config is None:
+        return None
+    if not config.strip() or "\x00" in config:
+        raise SettingsError("--config is empty: takes the name of a YAML file, or leave the option out")
+    return Path(config)

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from otel_bridge.cli.options import ConfigFile, read_settings
+from otel_bridge.cli.options import ConfigFile, ProjectName, chosen_projects, read_settings
+from otel_bridge.counting import counted
 from otel_bridge.errors import BridgeError
 from otel_bridge.ledger import open_ledger
 from otel_bridge.service.backfill import Backfill, Progress
@@ -40,7 +41,7 @@ def backfill(
     settings = read_settings(config)
     with _shown(Console(stderr=True)) as (say, show):
         report = asyncio.run(Backfill(settings, clock, say=say, show=show).run(from_ms, to_ms))
-    typer.echo(f"{report.delivered:,} records delivered")
+    typer.echo(f"{counted(report.delivered, 'record')} delivered")
     say_incomplete(report.failures, report.set_aside, interrupted=report.interrupted)
     if not report.complete:
         raise typer.Exit(1)
@@ -54,7 +55,7 @@ def say_incomplete(
         typer.echo(f"otel-bridge: {project}: not everything was delivered: {error}", err=True)
     for project, counts in set_aside.items():
         total, words = sum(counts.values()), describe_set_aside(counts)
-        typer.echo(f"otel-bridge: {project}: {total:,} records set aside: {words}", err=True)
+        typer.echo(f"otel-bridge: {project}: {counted(total, 'record')} set aside: {words}", err=True)
     if interrupted:
         typer.echo("otel-bridge: stopped before the end; the next run goes on from there", err=True)
 
@@ -63,16 +64,13 @@ def retry(
     log_ids: Annotated[
         list[str] | None, typer.Argument(metavar="[LOG_ID]...", help="Only these; all without any.")
     ] = None,
-    project: Annotated[str | None, typer.Option(help="Only this project's.")] = None,
+    project: ProjectName = None,
     config: ConfigFile = None,
 ) -> None:
     """Put records that were set aside back: the service, or the next `run --once`, tries them again."""
     settings = read_settings(config)
     clock = SystemClock()
-    names = [each.name for each in settings.projects if project in {None, each.name}]
-    if not names:
-        known = ", ".join(each.name for each in settings.projects)
-        raise BridgeError(f"--project is {project!r}: takes one of {known}")
+    names = [each.name for each in chosen_projects(settings, project)]
 
     async def put_back() -> int:
         ledger = open_ledger(settings.ledger.state.get_secret_value(), clock, shared=True)
@@ -83,9 +81,13 @@ def retry(
             await ledger.close()
 
     count = asyncio.run(put_back())
-    typer.echo(f"{count:,} records are tried again by the service, or by the next `otel-bridge run --once`")
+    what = f"{counted(count, 'record')} {'is' if count == 1 else 'are'}"
+    typer.echo(f"{what} tried again by the service, or by the next `otel-bridge run --once`")
     if log_ids and count < len(log_ids):
-        raise BridgeError(f"{len(log_ids) - count:,} of {len(log_ids):,} ids are not set aside")
+        left = len(log_ids) - count
+        raise BridgeError(
+            f"{left:,} of {counted(len(log_ids), 'id')} {'is' if left == 1 else 'are'} not set aside"
+        )
 
 
 @contextmanager
@@ -127,7 +129,7 @@ def _facts(progress: Progress, elapsed_s: float) -> str:
     facts = ""
     if progress.delivered is not None:
         rate = progress.delivered / max(elapsed_s, 0.001)
-        facts = f", {progress.delivered:,} records, {rate:,.0f}/s"
+        facts = f", {counted(progress.delivered, 'record')}, {rate:,.0f}/s"
     if progress.budget:
         used, allowed = (sum(each) for each in zip(*progress.budget, strict=True))
         facts += f", {used:,} of {allowed:,} requests a minute"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -12,33 +11,62 @@ from otel_bridge.errors import DestinationUnavailable, SettingsError
 from otel_bridge.exporter.age_limits import AgeLimit, age_limit_of
 from otel_bridge.exporter.destination import Signal
 from otel_bridge.exporter.otlp import OtlpExporter
+from otel_bridge.ledger import SqliteLedger
+from otel_bridge.ledger.place import sqlite_path
 from otel_bridge.mapping.mapper import Mapper
-from otel_bridge.mapping.options import MappingOptions
+from otel_bridge.mapping.options import MappingOptions, TraceOptions
 from otel_bridge.receiver.budget import Budget, Priority
 from otel_bridge.receiver.client import LogsClient
 from otel_bridge.retry import Backoff
-from otel_bridge.service.circuits import say_circuit, source_circuits
+from otel_bridge.service.circuits import source_circuits, telling_circuits
+from otel_bridge.service.correlations import CorrelationWait
 from otel_bridge.service.delivery import BatchDelivery
+from otel_bridge.service.gauges import Looked, watched
 from otel_bridge.service.identities import IdentityResolver
 from otel_bridge.service.logs import event
-from otel_bridge.service.measurements import Measurements
+from otel_bridge.service.observer import NOBODY, Observer, Observers
+from otel_bridge.service.own_telemetry import OwnTelemetry, own_telemetry
 from otel_bridge.service.source import ProjectSource
 from otel_bridge.service.worker import ProjectWorker, WorkerOptions
 from otel_bridge.signals import SpanKind
+from otel_bridge.telemetry.tracing import Spans
 from otel_bridge.times import Clock, parse_time_ms
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Callable, Mapping
 
     import httpx
+    from pydantic import SecretStr
 
     from otel_bridge.circuit import Circuit
+    from otel_bridge.circuit_state import CircuitState
     from otel_bridge.exporter.protocol import Exporter
+    from otel_bridge.exporter.route import OnRetry
     from otel_bridge.ledger import Ledger
-    from otel_bridge.mapping.measurement import Measurement
     from otel_bridge.settings import ProjectSettings, Settings
 
 ONCE_ATTEMPTS = 5
+
+
+def require_keys(settings: Settings) -> None:
+    """See that every project has a key, before anything is opened or started.
+
+    Raises:
+        SettingsError: A project has none.
+    """
+    for project in settings.projects:
+        _key(settings, project)
+
+
+def _key(settings: Settings, project: ProjectSettings) -> SecretStr:
+    if project.api_key is None:
+        where = "COMPOSIO_API_KEY" if len(settings.projects) == 1 else f"projects: {project.name}: api_key"
+        raise SettingsError(
+            f"{where} is not set: takes the project API key (ak_…) from the Composio dashboard, "
+            "or COMPOSIO_API_KEY_FILE the name of a file that holds it"
+        )
+    return project.api_key
 
 
 def project_source(  # noqa: PLR0913 - the rooms
@@ -49,28 +77,27 @@ def project_source(  # noqa: PLR0913 - the rooms
     *,
     transport: httpx.AsyncBaseTransport | None = None,
     circuit: Circuit | None = None,
+    observer: Observer = NOBODY,
 ) -> ProjectSource:
     """The source of one project. Without a circuit of its base URL it has one of its own.
 
     Raises:
         SettingsError: The project has no key.
     """
-    if project.api_key is None:
-        where = "COMPOSIO_API_KEY" if len(settings.projects) == 1 else f"projects: {project.name}: api_key"
-        raise SettingsError(
-            f"{where} is not set: takes the project API key (ak_…) from the Composio dashboard, "
-            "or COMPOSIO_API_KEY_FILE the name of a file that holds it"
-        )
+    api_key = _key(settings, project)
     concurrency = project.concurrency or settings.collect.concurrency
     client = LogsClient(
         base_url=project.base_url,
-        api_key=project.api_key,
+        api_key=api_key,
         budget=budget,
         clock=clock,
         timeout_s=settings.collect.timeout / 1000,
         concurrency=concurrency,
         transport=transport,
         circuit=circuit,
+        on_request=lambda route, status, seconds: observer.requested(
+            project.name, route, status or None, seconds
+        ),
     )
     return ProjectSource(client, project.filters, project.detail or settings.collect.detail, concurrency)
 
@@ -94,6 +121,12 @@ def project_mapper(settings: Settings, project: ProjectSettings) -> Mapper:
             logs=Signal.LOGS in settings.signals,
         )
     )
+
+
+def trace_options(settings: Settings) -> TraceOptions:
+    """What is set about traces."""
+    mapping = settings.mapping
+    return TraceOptions(mapping.unsampled, mapping.group_by, mapping.link_retries)
 
 
 def budgets(settings: Settings, clock: Clock) -> dict[str, Budget]:
@@ -129,6 +162,7 @@ def otlp_exporter(
     *,
     attempts: int | None,
     signals: frozenset[Signal] = frozenset({Signal.TRACES, Signal.LOGS}),
+    observer: Observer = NOBODY,
 ) -> OtlpExporter:
     """The exporter for spans and log records; measurements can be probed with it, and go another way.
 
@@ -137,6 +171,7 @@ def otlp_exporter(
         clock: Sleeps between tries.
         attempts: How often a request is tried in all; None for as long as it takes.
         signals: Which of the wanted signals it has.
+        observer: Hears of its requests.
     """
     wanted = settings.signals & signals
     destinations = {signal: settings.destination(signal) for signal in sorted(wanted)}
@@ -150,8 +185,9 @@ def otlp_exporter(
         max_bytes=settings.export.max_batch_bytes,
         optional_signals=optional if Signal.TRACES in settings.signals else frozenset(),
         on_warning=lambda text: event(logging.WARNING, "export_warning", text),
-        on_retry=_say_retry,
-        on_circuit=say_circuit,
+        on_retry=_telling_retries(observer),
+        on_sent=observer.exported,
+        on_circuit=telling_circuits(observer),
     )
 
 
@@ -168,14 +204,18 @@ def age_limit(settings: Settings) -> AgeLimit | None:
     return min((each for each in known if each), key=lambda limit: limit.limit_ms, default=None)
 
 
-def _say_retry(signal: Signal, error: DestinationUnavailable, failures: int, wait_s: float) -> None:
-    event(
-        logging.DEBUG,  # what lasts is told by the circuit
-        "export_retry",
-        f"{signal.value}: {error}",
-        failures=failures,
-        retry_in_s=round(wait_s, 1),
-    )
+def _telling_retries(observer: Observer) -> OnRetry:
+    def tell(signal: Signal, error: DestinationUnavailable, failures: int, wait_s: float) -> None:
+        observer.retried(signal)
+        event(
+            logging.DEBUG,  # what lasts is told by the circuit
+            "export_retry",
+            f"{signal.value}: {error}",
+            failures=failures,
+            retry_in_s=round(wait_s, 1),
+        )
+
+    return tell
 
 
 @asynccontextmanager
@@ -188,15 +228,31 @@ async def workers(  # noqa: PLR0913 - the rooms
     stop: asyncio.Event,
     shared_budgets: Mapping[str, Budget] | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
+    observer: Observer = NOBODY,
+    telemetry: OwnTelemetry | None = None,
 ) -> AsyncIterator[list[ProjectWorker]]:
     """A worker for each project, over an open ledger and one exporter for all.
+
+    Args:
+        settings: As read.
+        ledger: What is done.
+        exporter: Where spans and log records go.
+        clock: The time.
+        stop: Set when the service stops.
+        shared_budgets: The request budgets, by project; None for new ones.
+        transport: What carries requests to the source, in place of the network.
+        observer: Hears what they do; that of ``telemetry`` is to be among it.
+        telemetry: What measures; None for one of their own, if anyone would see it.
 
     Raises:
         SettingsError: A project has no key.
     """
     async with AsyncExitStack() as stack:
         by_project = shared_budgets or budgets(settings, clock)
-        circuits = source_circuits(settings, clock)
+        if telemetry is None and _is_seen(settings):
+            telemetry = await stack.enter_async_context(own_telemetry(settings))
+            observer = Observers(telemetry.observer, observer)
+        circuits = source_circuits(settings, clock, observer)
         sources = {
             project.name: project_source(
                 settings,
@@ -205,12 +261,15 @@ async def workers(  # noqa: PLR0913 - the rooms
                 clock,
                 transport=transport,
                 circuit=circuits[project.name],
+                observer=observer,
             )
             for project in settings.projects
         }
         for source in sources.values():
             stack.push_async_callback(source.client.aclose)
-        record = _recorder(settings, stack)
+        if telemetry is not None:
+            looked = _looked(settings, ledger, exporter, by_project, circuits)
+            await stack.enter_async_context(watched(telemetry, looked, clock))
         yield [
             _worker(
                 settings,
@@ -220,27 +279,38 @@ async def workers(  # noqa: PLR0913 - the rooms
                 exporter=exporter,
                 clock=clock,
                 stop=stop,
-                record=record,
+                observer=observer,
+                telemetry=telemetry,
             )
             for project in settings.projects
         ]
 
 
-def _recorder(settings: Settings, stack: AsyncExitStack) -> Callable[[Measurement], None] | None:
-    if Signal.METRICS not in settings.signals:
-        return None
-    # One meter serves all projects, so what a name says of project or toolkit is on the measurements instead.
-    service_name = (
-        settings.mapping.service_name.replace("{toolkit}", "").replace("{project}", "").strip("-_. ")
+def _is_seen(settings: Settings) -> bool:
+    """Whether own telemetry goes anywhere: nobody asks a process for its metrics that does not serve them."""
+    return Signal.METRICS in settings.signals or not {"traces", "logs"}.isdisjoint(settings.telemetry.signals)
+
+
+def _looked(
+    settings: Settings,
+    ledger: Ledger,
+    exporter: Exporter,
+    by_project: Mapping[str, Budget],
+    circuits: Mapping[str, Circuit],
+) -> Looked:
+    url = settings.ledger.state.get_secret_value()
+
+    def states() -> list[CircuitState]:
+        distinct = {id(circuit): circuit.state for circuit in circuits.values()}
+        return [*distinct.values(), *(exporter.circuits if isinstance(exporter, OtlpExporter) else ())]
+
+    return Looked(
+        projects=[project.name for project in settings.projects],
+        ledger=ledger,
+        ledger_file=sqlite_path(url) if isinstance(ledger, SqliteLedger) else None,
+        budgets=by_project,
+        circuits=states,
     )
-    measurements = Measurements(
-        settings.destination(Signal.METRICS),
-        {**settings.mapping.resource, "service.name": service_name or "composio"},
-        interval_ms=settings.export.metric_interval,
-        say=lambda text: event(logging.WARNING, "metrics_export", text),
-    )
-    stack.push_async_callback(asyncio.to_thread, measurements.close)
-    return measurements.record
 
 
 def _worker(  # noqa: PLR0913 - as above
@@ -252,19 +322,30 @@ def _worker(  # noqa: PLR0913 - as above
     exporter: Exporter,
     clock: Clock,
     stop: asyncio.Event,
-    record: Callable[[Measurement], None] | None,
+    observer: Observer,
+    telemetry: OwnTelemetry | None,
 ) -> ProjectWorker:
     start = project.start or settings.collect.start
+    spans = Spans() if telemetry is None else telemetry.spans
     delivery = BatchDelivery(
         project.name,
         ledger=ledger,
-        resolver=IdentityResolver(project.name, ledger, lambda log_id: source.parent(log_id, Priority.HEAD)),
+        resolver=IdentityResolver(
+            project.name,
+            ledger,
+            lambda log_id: source.parent(log_id, Priority.HEAD),
+            memory=ledger,
+            options=trace_options(settings),
+        ),
         mapper=project_mapper(settings, project),
         exporter=exporter,
         clock=clock,
         parent_wait_ms=settings.collect.parent_wait,
-        measure=record,
+        correlation_wait=CorrelationWait(settings.collect.correlation_wait),
+        measure=None if telemetry is None else telemetry.measured,
         warn=lambda text: event(logging.WARNING, "destination_warning", text, project=project.name),
+        observer=observer,
+        spans=spans,
     )
     options = WorkerOptions(
         project=project.name,
@@ -274,4 +355,13 @@ def _worker(  # noqa: PLR0913 - as above
         keep_ms=settings.ledger.keep,
         verify_every_ms=settings.collect.verify_every,
     )
-    return ProjectWorker(options, source=source, delivery=delivery, ledger=ledger, clock=clock, stop=stop)
+    return ProjectWorker(
+        options,
+        source=source,
+        delivery=delivery,
+        ledger=ledger,
+        clock=clock,
+        stop=stop,
+        observer=observer,
+        spans=spans,
+    )

@@ -7,9 +7,11 @@ command where no service runs, else the service, which this command then only wa
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from otel_bridge.counting import counted
 from otel_bridge.errors import BridgeError, LedgerInUse
 from otel_bridge.ledger import Lane, Window, open_ledger
 from otel_bridge.receiver.budget import Priority
@@ -22,7 +24,9 @@ from otel_bridge.service.assembly import (
     workers,
 )
 from otel_bridge.service.ranges import uncovered
-from otel_bridge.service.runner import finish, stopping_on_signals
+from otel_bridge.service.runner import stopping_on_signals
+from otel_bridge.service.sharing import alone
+from otel_bridge.service.stopping import finish
 from otel_bridge.times import format_duration, format_time
 
 if TYPE_CHECKING:
@@ -113,19 +117,23 @@ class Backfill:
             from_ms = await self._within_age(from_ms, to_ms)
             if from_ms >= to_ms:
                 return report
-            try:
-                ledger = self._ledger(shared=False)
-                await ledger.open()
-            except LedgerInUse:
-                self._say("the service that runs on this ledger collects it; this command only watches")
-                await self._watch(from_ms, to_ms, stop)
-            else:
+            async with AsyncExitStack() as stack:
                 try:
+                    ledger = await self._alone(stack)
+                except LedgerInUse:
+                    self._say("the service that runs on this ledger collects it; this command only watches")
+                    await self._watch(from_ms, to_ms, stop)
+                else:
                     await self._collect(ledger, from_ms, to_ms, stop, report, exporter)
-                finally:
-                    await ledger.close()
         report.interrupted = stop.is_set()
         return report
+
+    async def _alone(self, stack: AsyncExitStack) -> Ledger:
+        ledger = self._ledger(shared=False)
+        stack.push_async_callback(ledger.close)
+        await ledger.open()
+        lease_s = self._settings.ledger.lease / 1000
+        return await stack.enter_async_context(alone(ledger, self._names, lease_s, self._clock))
 
     def _ledger(self, *, shared: bool) -> Ledger:
         state = self._settings.ledger.state.get_secret_value()
@@ -141,9 +149,9 @@ class Backfill:
             return from_ms
         cut_ms = min(oldest_ms, to_ms)
         count = await self._count(from_ms, cut_ms)
-        calls = "an unknown number of" if count is None else f"{count:,}"
+        calls = "an unknown number of tool calls" if count is None else counted(count, "tool call")
         self._say(
-            f"skipped: {calls} tool calls before {format_time(cut_ms)}, because {limit.name} takes nothing "
+            f"skipped: {calls} before {format_time(cut_ms)}, because {limit.name} takes nothing "
             f"older than {format_duration(limit.limit_ms)} (OTEL_BRIDGE_AGE_LIMIT=0s sends them all the same)"
         )
         return cut_ms
@@ -216,7 +224,7 @@ class Backfill:
                     self._show(Progress(total, left, delivered, _used(shared.values())))
 
                 passes = [asyncio.create_task(worker.run_backfill(stepped)) for worker in each_worker]
-                await finish(passes, stop)
+                await finish(passes, [worker.hand for worker in each_worker], stop)
                 self._read_passes(each_worker, passes, report)
         finally:
             await sink.aclose()

@@ -2,118 +2,87 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from otel_bridge.errors import BridgeError, DestinationRefused
+from otel_bridge.counting import counted
 from otel_bridge.exporter.destination import Signal
-from otel_bridge.ledger.place import sqlite_path
-from otel_bridge.receiver.budget import Budget, Priority
-from otel_bridge.service.assembly import age_limit, budgets, otlp_exporter, project_source
-from otel_bridge.service.status import read_status
-from otel_bridge.times import Clock, format_duration, format_time, parse_time_ms
+from otel_bridge.service.assembly import age_limit, budgets, otlp_exporter
+from otel_bridge.service.check_destination import check_destination, check_record
+from otel_bridge.service.check_machine import check_ledger, check_listen
+from otel_bridge.service.check_source import check_source
+from otel_bridge.service.finding import Finding, failed, note, ok
+from otel_bridge.times import format_duration, parse_time_ms
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
-    from otel_bridge.exporter.otlp import OtlpExporter
-    from otel_bridge.settings import ProjectSettings, Settings
-
-_LIST_RANGE_MS = 3_600_000
-_SOURCE_S = 30
+    from otel_bridge.settings import Settings
+    from otel_bridge.times import Clock
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check's result in one line."""
+async def check(
+    settings: Settings, clock: Clock, *, send: bool, unknown_variables: Sequence[str] = ()
+) -> AsyncIterator[Finding]:
+    """Check settings, the ledger, keys, destinations and the endpoints. Nothing of the source is delivered.
 
-    ok: bool
-    text: str
-
-
-async def check(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
-    """Check settings, the ledger, keys and destinations. Nothing is delivered, and nothing is written."""
-    yield Finding(ok=True, text=f"settings: valid, {len(settings.projects)} project(s)")
-    yield await _ledger(settings, clock)
+    Args:
+        settings: As read.
+        clock: The time.
+        send: Whether a marked test record goes to the destinations, once they accept an empty request.
+        unknown_variables: A line for each variable that is no setting.
+    """
+    names = ", ".join(project.name for project in settings.projects)
+    yield ok("settings", f"settings are valid: {counted(len(settings.projects), 'project')} ({names})")
+    for line in unknown_variables:
+        yield note("settings", line)
+    async for finding in check_ledger(settings, clock):
+        yield finding
     shared = budgets(settings, clock)
     for project in settings.projects:
-        yield await _source(settings, project, clock, shared[project.name])
-    exporter = otlp_exporter(settings, clock, attempts=1, signals=frozenset(Signal))
-    try:
-        for signal in Signal:
-            if signal in settings.signals:
-                yield await _destination(settings, exporter, signal)
-    finally:
-        await exporter.aclose()
+        async for finding in check_source(settings, project, clock, shared[project.name]):
+            yield finding
     for finding in _ages(settings, clock):
+        yield finding
+    async for finding in _destinations(settings, clock, send=send):
+        yield finding
+    async for finding in check_listen(settings):
         yield finding
 
 
-async def _ledger(settings: Settings, clock: Clock) -> Finding:
+async def _destinations(settings: Settings, clock: Clock, *, send: bool) -> AsyncIterator[Finding]:
+    exporter = otlp_exporter(settings, clock, attempts=1, signals=frozenset(Signal))
+    accepting = True
     try:
-        statuses = await read_status(settings, clock)
-    except BridgeError as error:
-        return Finding(ok=False, text=f"ledger: {error}")
-    path = sqlite_path(settings.ledger.state.get_secret_value())
-    place = next(each for each in (path, *path.parents) if each.exists())
-    if not os.access(place, os.W_OK) or (place != path and not place.is_dir()):
-        text = f"ledger: {place} can't be written: set OTEL_BRIDGE_STATE to another place"
-        return Finding(ok=False, text=text)
-    delivered = sum(status.delivered for status in statuses)
-    return Finding(ok=True, text=f"ledger: readable, {delivered:,} records delivered so far")
-
-
-async def _source(settings: Settings, project: ProjectSettings, clock: Clock, budget: Budget) -> Finding:
-    label = f"source {project.name} at {project.base_url}"
-    try:
-        source = project_source(settings, project, budget, clock)
-    except BridgeError as error:
-        return Finding(ok=False, text=f"{label}: {error}")
-    try:
-        now_ms = clock.now_ms()
-        async with asyncio.timeout(_SOURCE_S):
-            await source.client.list_page(
-                from_ms=now_ms - _LIST_RANGE_MS, to_ms=now_ms, limit=1, priority=Priority.HEAD
-            )
-    except TimeoutError:
-        blocked = budget.state.blocked_until_ms
-        why = "" if blocked is None else f"; its rate limit stops requests until {format_time(blocked)}"
-        return Finding(ok=False, text=f"{label}: no answer within {_SOURCE_S} s{why}")
-    except BridgeError as error:
-        return Finding(ok=False, text=f"{label}: {error}")
+        for signal in Signal:
+            if signal in settings.signals:
+                finding = await check_destination(settings, exporter, signal)
+                accepting = accepting and not finding.failed
+                yield finding
     finally:
-        await source.client.aclose()
-    limit = budget.state.limit
-    share = f"{settings.collect.rate_share:.0%}"
-    rate = "no rate limit reported" if limit is None else f"{limit:,} requests a minute, {share} of it ours"
-    return Finding(ok=True, text=f"{label}: key accepted, logs readable, {rate}")
-
-
-async def _destination(settings: Settings, exporter: OtlpExporter, signal: Signal) -> Finding:
-    destination = settings.destination(signal)
-    label = f"{signal.value} to {destination.where} ({destination.protocol.value})"
-    try:
-        await exporter.probe(signal)
-    except DestinationRefused as error:
-        if error.unsupported and signal is not Signal.TRACES and not settings.signals_were_chosen:
-            text = f"{label}: not taken there; spans go alone (OTEL_BRIDGE_SIGNALS=traces says so)"
-            return Finding(ok=True, text=text)
-        return Finding(ok=False, text=f"{label}: {error}")
-    except BridgeError as error:
-        return Finding(ok=False, text=f"{label}: {error}")
-    return Finding(ok=True, text=f"{label}: accepts")
+        await exporter.aclose()
+    if not send or settings.signals == {Signal.METRICS}:
+        return
+    if not accepting:
+        yield note("record", "no test record is sent, because a destination does not accept")
+        return
+    async for finding in check_record(settings, clock):
+        yield finding
 
 
 def _ages(settings: Settings, clock: Clock) -> Iterator[Finding]:
     limit = age_limit(settings)
     if limit is None:
         return
-    start_ms = parse_time_ms(settings.collect.start, clock.now_ms())
-    ok = clock.now_ms() - start_ms <= limit.limit_ms
-    word = "within it" if ok else "beyond it: set OTEL_BRIDGE_START to less"
-    yield Finding(
-        ok,
-        f"age: {limit.name} refuses data older than {format_duration(limit.limit_ms)}; the start is {word}",
-    )
+    now_ms = clock.now_ms()
+    label = f"age: {limit.name} takes nothing older than {format_duration(limit.limit_ms)}"
+    for project in settings.projects:
+        start = project.start or settings.collect.start
+        if now_ms - parse_time_ms(start, now_ms) <= limit.limit_ms:
+            yield ok("age", f"{label}; {project.name} begins at {start}, within it", project.name)
+        else:
+            yield failed(
+                "age",
+                f"{label}; {project.name} begins at {start}, so older records are refused or dropped",
+                f"set OTEL_BRIDGE_START (start) to {format_duration(limit.limit_ms)} or less",
+                project.name,
+            )

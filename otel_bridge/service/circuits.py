@@ -7,25 +7,37 @@ from typing import TYPE_CHECKING
 
 from otel_bridge.receiver.channel import source_circuit
 from otel_bridge.service.logs import event
+from otel_bridge.service.observer import NOBODY, Observer
 from otel_bridge.times import format_duration
 
 if TYPE_CHECKING:
     from otel_bridge.circuit import Circuit
-    from otel_bridge.circuit_state import CircuitState
+    from otel_bridge.circuit_state import CircuitState, OnChange
     from otel_bridge.settings import Settings
     from otel_bridge.times import Clock
 
 
-def source_circuits(settings: Settings, clock: Clock) -> dict[str, Circuit]:
+def source_circuits(settings: Settings, clock: Clock, observer: Observer = NOBODY) -> dict[str, Circuit]:
     """The circuit of each project's source, by project name; projects with one base URL share one."""
+    on_change = telling_circuits(observer)
     by_url: dict[str, Circuit] = {}
     found = {}
     for project in settings.projects:
         url = project.base_url.rstrip("/")
         if url not in by_url:
-            by_url[url] = source_circuit(url, clock, say_circuit)
+            by_url[url] = source_circuit(url, clock, on_change)
         found[project.name] = by_url[url]
     return found
+
+
+def telling_circuits(observer: Observer) -> OnChange:
+    """Tells people and an observer of a circuit that opens or closes."""
+
+    def tell(before: CircuitState, now: CircuitState) -> None:
+        say_circuit(before, now)
+        observer.circuit_changed(before, now)
+
+    return tell
 
 
 def say_circuit(before: CircuitState, now: CircuitState) -> None:

@@ -11,23 +11,28 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from otel_bridge.counting import counted
 from otel_bridge.errors import DestinationError, SourceFailed
 from otel_bridge.ledger import Reason, Window
 from otel_bridge.receiver.models import Detail
 from otel_bridge.service import planner
 from otel_bridge.service.delivery import Tally
 from otel_bridge.service.logs import event
+from otel_bridge.service.observer import NOBODY, Observer
 from otel_bridge.service.setting_aside import put_aside
 from otel_bridge.service.source import Failure
+from otel_bridge.telemetry.tracing import Facts, Spans
 from otel_bridge.times import format_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from otel_bridge.ledger import Ledger, SetAside
     from otel_bridge.receiver.budget import Priority
     from otel_bridge.receiver.models import Entry
     from otel_bridge.receiver.page import UnreadableEntry
+    from otel_bridge.service.claims import Claims
     from otel_bridge.service.delivery import BatchDelivery
     from otel_bridge.service.source import Listing, ProjectSource
     from otel_bridge.times import Clock
@@ -51,8 +56,10 @@ class Collection:
         ledger: What is done.
         clock: The time.
         recheck_ages_ms: When a collected window is listed again.
-        claims: Ids that are being delivered now, shared by the project's lanes.
+        claims: What is being delivered now, shared by the project's lanes.
         stop: Set when the service stops.
+        observer: Hears what is done.
+        spans: Makes the bridge's own spans.
     """
 
     def __init__(  # noqa: PLR0913 - the rooms
@@ -64,8 +71,10 @@ class Collection:
         ledger: Ledger,
         clock: Clock,
         recheck_ages_ms: Sequence[int],
-        claims: set[str],
+        claims: Claims,
         stop: asyncio.Event,
+        observer: Observer = NOBODY,
+        spans: Spans | None = None,
     ) -> None:
         self.project = project
         self.ledger = ledger
@@ -77,12 +86,27 @@ class Collection:
         self._settling = asyncio.Lock()
         self._in_hand: tuple[list[Detail | Failure], tuple[int, int]] | None = None
         self._stop = stop
+        self._observer = observer
+        self.spans = spans or Spans()
         self.tally = Tally()
 
     def leave_if_stopped(self) -> None:
         """Raises ``Stopped`` when the service stops: for work that would go on for long between batches."""
         if self._stop.is_set():
             raise Stopped
+
+    def tracing(self, window: Window) -> AbstractContextManager[Facts]:
+        """One trace around all that is done for a window."""
+        return self.spans.span(
+            "window",
+            project=self.project,
+            lane=window.lane.value,
+            **{
+                "pass": "recheck" if window.passes else "first",
+                "window.from": format_time(window.from_ms),
+                "window.to": format_time(window.to_ms),
+            },
+        )
 
     def now_ms(self) -> int:
         """The present of the source, which windows are stretches of, in ms since the epoch."""
@@ -92,14 +116,18 @@ class Collection:
         """A window's listing, incomplete where it is too full for one pass and can be split."""
         pages = planner.WINDOW_PAGES if window.length_ms > 1 else None
         began_ms = self.now_ms()
-        listing = await self.source.listing(window, priority, pages)
+        with self.spans.span("list") as span:
+            listing = await self.source.listing(window, priority, pages)
+            span.set_attribute("otel_bridge.listed", len(listing.entries))
         # A destination can hold up a pass for long; how late a record may still be found counts from here.
-        return replace(listing, began_ms=began_ms)
+        return replace(listing, from_ms=window.from_ms, began_ms=began_ms)
 
     async def collect(
         self, window: Window, listing: Listing, replaces: Sequence[Window], priority: Priority
     ) -> None:
         """Deliver what the listing shows and the ledger does not know, then commit the window.
+
+        The listing may begin before the window: what it finds there that is new is delivered as well.
 
         Raises:
             Stopped: The service stops; the window is not committed.
@@ -107,10 +135,16 @@ class Collection:
         """
         tally = Tally()
         await self.deliver_new(window, listing, priority, tally)
-        records = window.records + tally.records if window.passes else len(listing.entries)
+        if window.passes:
+            records = window.records + tally.records
+        else:  # of its own some may be known from a pass that was cut short
+            records = max(tally.records, listing.count_from(window.from_ms))
         done = planner.completed(window, self._ages_ms, listing.began_ms, records)
-        await self.ledger.commit(self.project, window=done, replaces=list(replaces))
-        self._say(window, len(listing.entries), tally, self.clock.now_ms())
+        with self.spans.span("commit"):
+            await self.ledger.commit(self.project, window=done, replaces=list(replaces))
+        now_ms = self.clock.now_ms()
+        self._say(window, len(listing.entries), tally, now_ms)
+        self._observer.window_done(window, len(listing.entries), tally, now_ms)
 
     async def deliver_new(self, window: Window, listing: Listing, priority: Priority, tally: Tally) -> None:
         """Deliver what the listing shows and the ledger does not know; counts into ``tally``.
@@ -119,24 +153,40 @@ class Collection:
             Stopped: As ``collect``.
             BridgeError: As ``collect``.
         """
-        known = await self.ledger.known(self.project, [entry.id for entry in listing.entries])
-        # Two lanes may list the millisecond that they share at the same moment: who is first delivers.
-        new = [entry for entry in listing.entries if entry.id not in known | self._claims]
-        claimed = {entry.id for entry in new}
-        self._claims |= claimed
-        try:
-            await self._deliver_claimed(window, listing, new, priority, tally)
-        finally:
-            self._claims -= claimed
+        entries = listing.entries
+        while entries:
+            known = await self.ledger.known(self.project, [entry.id for entry in entries])
+            entries = [entry for entry in entries if entry.id not in known]
+            self._observer.deduplicated(self.project, len(known))
+            # Two lanes may list what they share at the same moment: who is first delivers.
+            new = [entry for entry in entries if entry.id not in self._claims]
+            with self._claims.held([entry.id for entry in new]):
+                await self._deliver_claimed(window, listing, new, priority, tally)
+            # The pass is not complete before what another lane has in hand is delivered, by whomever. What
+            # lies before the window is other windows' charge.
+            entries = [
+                entry
+                for entry in entries
+                if entry.id in self._claims and not _is_before(entry, window.from_ms)
+            ]
+            if entries:
+                await self._claims.let_go([entry.id for entry in entries])
+                self.leave_if_stopped()
+        await self._set_unreadable_aside(listing.unreadable, window, tally)
 
     async def _deliver_claimed(
         self, window: Window, listing: Listing, new: list[Entry], priority: Priority, tally: Tally
     ) -> None:
         times = [entry.timestamp_ns // _NS_PER_MS for entry in new if entry.timestamp_ns is not None]
-        tally.oldest_ms = min(times, default=None)
-        within = (window.from_ms, window.to_ms)
-        await self.deliver(self.source.details(_parents_first(new), priority), within, tally, {})
-        await self._set_unreadable_aside(listing.unreadable, window, tally)
+        if tally.oldest_ms is None:
+            tally.oldest_ms = min(times, default=None)
+        late = [each for each in times if window.passes or each < window.from_ms]
+        if late:
+            now_ms = self.clock.now_ms()
+            self._observer.late(self.project, [(now_ms - each) / 1000 for each in late])
+        within = (listing.from_ms, window.to_ms)
+        if new:
+            await self.deliver(self.source.details(_parents_first(new), priority), within, tally, {})
 
     async def recheck(self, lane_windows: Sequence[Window], priority: Priority) -> None:
         """List adjoining windows once more as one, and commit them as one.
@@ -173,15 +223,20 @@ class Collection:
             Stopped: As ``collect``; the batch in hand is committed.
             BridgeError: As ``collect``.
         """
-        batch: list[Detail | Failure] = []
         async with aclosing(stream) as details:
+            while batch := await self._next_batch(details):
+                await self._deliver_batch(batch, within, tally, before)
+
+    async def _next_batch(self, details: AsyncGenerator[Detail | Failure]) -> list[Detail | Failure]:
+        """As many details as a batch has, or what is left of them."""
+        batch: list[Detail | Failure] = []
+        with self.spans.span("details") as span:
             async for each in details:
                 batch.append(each)
                 if len(batch) == BATCH_RECORDS:
-                    await self._deliver_batch(batch, within, tally, before)
-                    batch = []
-        if batch:
-            await self._deliver_batch(batch, within, tally, before)
+                    break
+            span.set_attribute("otel_bridge.records", len(batch))
+        return batch
 
     async def _deliver_batch(
         self,
@@ -235,15 +290,16 @@ class Collection:
         ]
         if aside:
             await self.ledger.commit(self.project, set_aside=aside)
-            counted = Tally(set_aside={Reason.UNREADABLE: len(aside)})
-            tally.add(counted)
-            self.tally.add(counted)
+            self._observer.set_aside(self.project, aside)
+            unreadable_ones = Tally(set_aside={Reason.UNREADABLE: len(aside)})
+            tally.add(unreadable_ones)
+            self.tally.add(unreadable_ones)
         nameless = sum(1 for each in unreadable if not each.log_id)
         if nameless:
             event(
                 logging.WARNING,
                 "entry_without_id",
-                f"{self.project}: {nameless} entries of the list have no id and can't be collected",
+                f"{self.project}: {counted(nameless, 'entry', 'entries')} of the list without an id",
                 project=self.project,
                 count=nameless,
             )
@@ -264,13 +320,18 @@ class Collection:
         )
 
 
+def _is_before(entry: Entry, from_ms: int) -> bool:
+    moment = entry.timestamp_ns
+    return moment is not None and moment // _NS_PER_MS < from_ms
+
+
 def _id_of(fetched: Detail | Failure) -> str:
     return fetched.id if isinstance(fetched, Detail) else fetched.entry.id
 
 
 def _lateness(window: Window, tally: Tally, now_ms: int) -> dict[str, int]:
     """How long after its time the oldest late record was found, in ms; nothing where none was late."""
-    if not window.passes or tally.oldest_ms is None:
+    if tally.oldest_ms is None or not (window.passes or tally.oldest_ms < window.from_ms):
         return {}
     return {"late_ms": now_ms - tally.oldest_ms}
 

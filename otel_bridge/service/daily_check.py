@@ -10,6 +10,7 @@ import logging
 import zlib
 from typing import TYPE_CHECKING, Final
 
+from otel_bridge.counting import counted
 from otel_bridge.errors import DestinationError, SourceError
 from otel_bridge.ledger import Lane, Verification
 from otel_bridge.service.comparison import Comparison, Repair
@@ -108,9 +109,8 @@ def _say(findings: Findings) -> None:
     level, action, text = logging.INFO, "verified", f"{findings.project}: nothing is missing"
     if findings.missing:
         level, action = logging.WARNING, "verify_missing"
-        text = (
-            f"{findings.project}: {findings.missing:,} records were missing, {findings.repaired:,} repaired"
-        )
+        missing = counted(findings.missing, "record")
+        text = f"{findings.project}: {missing} missing, {findings.repaired:,} repaired"
     elif not findings.equal:
         level, action = logging.WARNING, "verify_differs"
         text = f"{findings.project}: the counts of a part whose ids are no longer kept differ"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from otel_bridge.counting import counted
 from otel_bridge.emulator.options import EmulatorOptions
 from otel_bridge.emulator.server import EmulatorServer
 from otel_bridge.exporter.fan_out import FanOut
@@ -59,8 +60,13 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 _SHOWN = (conventions.SESSION_ID, conventions.USER_ID)
 
 
-async def emulate(options: EmulatorOptions, say: Callable[[str], None]) -> None:
+async def emulate(options: EmulatorOptions, say: Callable[[str], None], program: str) -> None:
     """Serve the emulator until SIGTERM or SIGINT.
+
+    Args:
+        options: Of the emulator.
+        say: Takes each line for people.
+        program: How a person calls otel-bridge here, for the hint.
 
     Raises:
         SettingsError: The port is taken.
@@ -68,13 +74,20 @@ async def emulate(options: EmulatorOptions, say: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     with stopping_on_signals(stop):
         async with EmulatorServer(options) as server:
-            say(f"Composio's Logs API, emulated, at {server.base_url} with {options.logs:,} tool calls")
-            say(f"  COMPOSIO_BASE_URL={server.base_url} COMPOSIO_API_KEY=ak_any otel-bridge run --once")
+            calls = counted(options.logs, "tool call")
+            say(f"Composio's Logs API, emulated, at {server.base_url} with {calls}")
+            say(f"  COMPOSIO_BASE_URL={server.base_url} COMPOSIO_API_KEY=ak_any {program} run --once")
             await stop.wait()
 
 
-async def demo(console: Console, clock: Clock, *, keep_running: bool) -> None:
+async def demo(console: Console, clock: Clock, program: str, *, keep_running: bool) -> None:
     """Collect synthetic tool calls and draw them; ends by itself unless told to go on.
+
+    Args:
+        console: Where to draw.
+        clock: The time.
+        program: How a person calls otel-bridge here, for the hints.
+        keep_running: Go on with new tool calls until stopped.
 
     Raises:
         BridgeError: It could not start, or a destination that was set does not take the tool calls.
@@ -104,7 +117,7 @@ async def demo(console: Console, clock: Clock, *, keep_running: bool) -> None:
                 await worker.run()
             else:
                 await worker.run_once()
-    _close(console, terminal, target)
+    _close(console, terminal, target, program)
 
 
 def _settings(base_url: str) -> Settings:
@@ -131,14 +144,16 @@ def _open(console: Console, base_url: str, target: str | None) -> None:
         console.print(f"They are delivered to [bold]{target}[/] as well.\n", highlight=False)
 
 
-def _close(console: Console, terminal: _Counted, target: str | None) -> None:
+def _close(console: Console, terminal: _Counted, target: str | None, program: str) -> None:
     console.print(
-        f"\n[bold]{terminal.calls} tool calls in {len(terminal.traces)} traces, {terminal.failed} failed.[/]"
+        f"\n[bold]{counted(terminal.calls, 'tool call')} in {counted(len(terminal.traces), 'trace')}, "
+        f"{terminal.failed:,} failed.[/]"
     )
     if target is None:
         console.print(
-            "See them in a backend:   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otel-bridge demo\n"
-            "Your own tool calls:     COMPOSIO_API_KEY=ak_… otel-bridge run",
+            f"See them in a backend:   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 {program} demo\n"
+            f"Your own tool calls:     COMPOSIO_API_KEY=ak_… {program} run",
+            markup=False,
             highlight=False,
             soft_wrap=True,
         )

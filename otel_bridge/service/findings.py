@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from otel_bridge.counting import counted
 from otel_bridge.service.status import describe_set_aside
 from otel_bridge.times import format_time
 
@@ -114,7 +115,7 @@ class Findings:
         for part in self.forgotten:
             yield f"  ids of {part.span} are no longer kept; {_compared(part)}"
         if self.delivered_again:
-            yield f"  {self.delivered_again:,} records delivered again"
+            yield f"  {counted(self.delivered_again, 'record')} delivered again"
 
     def _missing_lines(self) -> Iterator[str]:
         for log_id in self.missing_ids:
@@ -159,4 +160,4 @@ def _bounds(known: ToolCalls) -> str:
 
 
 def _calls(count: int) -> str:
-    return f"{count:,} tool call{'' if count == 1 else 's'}"
+    return counted(count, "tool call")

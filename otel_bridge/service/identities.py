@@ -1,7 +1,8 @@
-"""Which trace a record belongs to when that is its parent's: the ledger knows, the batch, or the source.
+"""Which trace a record belongs to, by what the ledger remembers, the batch holds, and the source has.
 
 The rules themselves are pure and live in ``mapping.identity``; here is what they need to be told. The outcome
-does not depend on which records came together: a parent that is not at hand is fetched.
+does not depend on which records came together: a parent that is not at hand is fetched, and its identity is
+found as its own delivery would find it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from otel_bridge.errors import RecordNotFound, RecordUnreadable, SourceFailed
+from otel_bridge.ledger import Recollection
 from otel_bridge.mapping.identity import (
     MAX_DEPTH,
     Identity,
@@ -18,17 +20,24 @@ from otel_bridge.mapping.identity import (
     LoopingParent,
     MissingParent,
     ParentState,
+    RemoteContext,
+    Rule,
     identify,
 )
+from otel_bridge.mapping.options import TraceOptions
+from otel_bridge.service.settling import Memory, Settling, linked, remote_span_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from otel_bridge.ledger import DeliveredRecord
+    from otel_bridge.ledger import DeliveredRecord, RemoteSpan
+    from otel_bridge.mapping.attempts import Attempt
     from otel_bridge.receiver.models import Detail
 
 LOOP_DEPTH = -1
 """The depth that the ledger keeps for a member of a loop: a later member must not take it for its parent."""
+
+_PLACED = frozenset({Rule.CORRELATION, Rule.TRACEPARENT, Rule.UNSAMPLED})
 
 
 class KnownIdentities(Protocol):
@@ -48,11 +57,60 @@ class Resolution:
         orphans: Records whose parent the source does not have (yet), or whose ancestor's parent: each with
             the ancestor whose parent it is, which may be the record itself.
         unsure: Those of them for which the source could not give it just now, for a reason of its own.
+        unplaced: Records that no application has placed (yet): each with the ancestor whose place would be
+            its own, which may be the record itself.
+        correlated_ms: When a correlation was last of use to the project, in ms since the epoch; None where
+            that never was.
+        family: What it was found from.
     """
 
-    identities: dict[str, Identity] = field(default_factory=dict)
-    orphans: dict[str, Detail] = field(default_factory=dict)
+    identities: dict[str, Identity]
+    orphans: dict[str, Detail]
+    family: Family
     unsure: set[str] = field(default_factory=set)
+    unplaced: dict[str, Detail] = field(default_factory=dict)
+
+    @property
+    def correlated_ms(self) -> int | None:
+        """See the class."""
+        return self.family.recollection.correlated_ms
+
+
+@dataclass(slots=True)
+class Family:
+    """A batch's records and their ancestors.
+
+    Attributes:
+        records: The batch.
+        at_hand: By log id: the batch, and ancestors that were fetched; None for those that can't be had.
+        delivered: Ancestors that the ledger has.
+        recollection: What is remembered of those at hand.
+        attempts: Those of the batch that may be tries of one thing, by log id.
+    """
+
+    records: Sequence[Detail]
+    at_hand: dict[str, Detail | None]
+    delivered: dict[str, DeliveredRecord]
+    recollection: Recollection = field(default_factory=Recollection)
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+
+    def remotes(self) -> dict[str, RemoteSpan | None]:
+        """The application's span of each record at hand, as far as is remembered."""
+        return {each.id: remote_span_of(each, self.recollection) for each in self.at_hand.values() if each}
+
+    def may_be_placed(self, record: Detail, identity: Identity) -> bool:
+        """Whether a correlation that comes now would still count."""
+        undecided = record.id not in self.recollection.settled
+        return undecided and record.is_tool_execution and identity.rule not in _PLACED
+
+    def line(self, record: Detail) -> list[Detail]:
+        """The record and its ancestors that are at hand, nearest first, each once."""
+        line = {record.id: record}
+        parent = self.at_hand.get(record.parent_log_id or "")
+        while parent is not None and parent.id not in line and len(line) <= MAX_DEPTH:
+            line[parent.id] = parent
+            parent = self.at_hand.get(parent.parent_log_id or "")
+        return list(line.values())
 
 
 class IdentityResolver:
@@ -62,24 +120,75 @@ class IdentityResolver:
         project: The project's name, part of every id.
         known: The ledger.
         fetch: Fetches one detail of the source.
+        memory: Remembers correlations and what was settled by them: the ledger; None for none.
+        options: What may be set about traces.
     """
 
     def __init__(
-        self, project: str, known: KnownIdentities, fetch: Callable[[str], Awaitable[Detail]]
+        self,
+        project: str,
+        known: KnownIdentities,
+        fetch: Callable[[str], Awaitable[Detail]],
+        *,
+        memory: Memory | None = None,
+        options: TraceOptions = TraceOptions(),  # noqa: B008 - frozen
     ) -> None:
         self._project = project
         self._known = known
         self._fetch = fetch
+        self._settling = None if memory is None else Settling(project, memory, options)
+        self._options = options
 
-    async def resolve(self, records: Sequence[Detail]) -> Resolution:
-        """Resolve every record of the batch.
+    async def resolve(self, records: Sequence[Detail], now_ms: int = 0) -> Resolution:
+        """Resolve every record of the batch, as far as is known now.
+
+        Args:
+            records: The batch.
+            now_ms: In ms since the epoch: correlations that have expired by then do not count.
 
         Raises:
             SourceError: The source could not be asked for a parent, for a reason that is not the parent's.
         """
+        failing: set[str] = set()
+        family = await self._family(records, failing)
+        if self._settling is not None:
+            await self._settling.recall(family, now_ms)
+        identities = self._identified(family, family.remotes())
+        # Those of ancestors are good for no more than this: their own may reach higher up.
+        resolution = Resolution({each.id: identities[each.id] for each in records}, {}, family)
+        for record in records:
+            top = _orphaned_ancestor(record, family.at_hand, family.delivered)
+            if top is not None:
+                resolution.orphans[record.id] = top
+                if top.parent_log_id in failing:
+                    resolution.unsure.add(record.id)
+            decider = _decider(record, family.at_hand, identities)
+            if decider is not None and family.may_be_placed(decider, identities[decider.id]):
+                resolution.unplaced[record.id] = decider
+        return resolution
+
+    async def settle(
+        self, resolution: Resolution, log_ids: Sequence[str], now_ms: int
+    ) -> dict[str, Identity]:
+        """Decide for records of the batch that are about to go out: from now on their identities hold.
+
+        Returns:
+            By log id, with links to failed attempts before them.
+        """
+        family, identities = resolution.family, resolution.identities
+        if self._settling is None:
+            return {log_id: identities[log_id] for log_id in log_ids}
+        settled = await self._settling.settle(family, identities, log_ids, now_ms)
+        remotes = family.remotes()
+        decided = {log_id: each.remote for log_id, each in settled.items()}
+        if any(remotes[log_id] != span for log_id, span in decided.items()):
+            # A registration, or another process, came between looking and deciding.
+            identities = self._identified(family, remotes | decided)
+        return {log_id: linked(identities[log_id], settled[log_id]) for log_id in log_ids}
+
+    async def _family(self, records: Sequence[Detail], failing: set[str]) -> Family:
         at_hand: dict[str, Detail | None] = {record.id: record for record in records}
         delivered: dict[str, DeliveredRecord] = {}
-        failing: set[str] = set()
         wanted = _parents(records) - at_hand.keys()
         for _ in range(MAX_DEPTH + 1):
             if not wanted:
@@ -90,11 +199,7 @@ class IdentityResolver:
             fetched = await asyncio.gather(*(self._parent(log_id, failing) for log_id in missing))
             at_hand |= dict(zip(missing, fetched, strict=True))
             wanted = _parents([each for each in fetched if each]) - at_hand.keys() - delivered.keys()
-        resolution = self._resolved(records, at_hand, delivered)
-        resolution.unsure = {
-            log_id for log_id, top in resolution.orphans.items() if top.parent_log_id in failing
-        }
-        return resolution
+        return Family(records, at_hand, delivered)
 
     async def _parent(self, log_id: str, failing: set[str]) -> Detail | None:
         try:
@@ -105,25 +210,18 @@ class IdentityResolver:
             pass
         return None
 
-    def _resolved(
-        self,
-        records: Sequence[Detail],
-        at_hand: Mapping[str, Detail | None],
-        delivered: Mapping[str, DeliveredRecord],
-    ) -> Resolution:
+    def _identified(self, family: Family, remotes: Mapping[str, RemoteSpan | None]) -> dict[str, Identity]:
         identities: dict[str, Identity] = {}
-        for record in records:
-            chain, looping = _chain(record, at_hand, identities)
+        for record in family.records:
+            chain, looping = _chain(record, family.at_hand, identities)
             for each in reversed(chain):
-                state = _parent_state(each, looping, identities, delivered)
-                identities[each.id] = identify(self._project, each, state)
-        resolution = Resolution()
-        for record in records:
-            resolution.identities[record.id] = identities[record.id]
-            top = _orphaned_ancestor(record, at_hand, delivered)
-            if top is not None:
-                resolution.orphans[record.id] = top
-        return resolution
+                state = _parent_state(each, looping, identities, family.delivered)
+                span = remotes.get(each.id)
+                remote = None
+                if span is not None:
+                    remote = RemoteContext(span.trace_id, span.span_id, Rule.CORRELATION, span.sampled)
+                identities[each.id] = identify(self._project, each, state, remote, self._options)
+        return identities
 
 
 def _parents(records: Sequence[Detail]) -> set[str]:
@@ -144,6 +242,16 @@ def _orphaned_ancestor(
             return current
         current = parent
     return None
+
+
+def _decider(
+    record: Detail, at_hand: Mapping[str, Detail | None], identities: Mapping[str, Identity]
+) -> Detail | None:
+    """Whose place decides the record's trace: its own, or an ancestor's; None where that one is delivered."""
+    current: Detail | None = record
+    while current is not None and identities[current.id].rule is Rule.PARENT:
+        current = at_hand.get(current.parent_log_id or "")
+    return current
 
 
 def _chain(
@@ -175,7 +283,8 @@ def _parent_state(
         return LoopingParent()
     if parent in identities:
         known = identities[parent]
-        return KnownParent(known.trace_id, known.depth)
+        return KnownParent(known.trace_id, known.depth, known.sampled)
     if parent in delivered:
-        return KnownParent(delivered[parent].trace_id, delivered[parent].depth)
+        there = delivered[parent]
+        return KnownParent(there.trace_id, there.depth, there.sampled)
     return MissingParent()

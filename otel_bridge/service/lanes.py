@@ -9,7 +9,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from otel_bridge.ledger import Lane, Reason, Window
+from otel_bridge.counting import counted
+from otel_bridge.ledger import Lane, Window
 from otel_bridge.receiver.budget import Priority
 from otel_bridge.service import planner
 from otel_bridge.service.delivery import Tally
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from otel_bridge.service.collection import Collection
 
 _SET_ASIDE_BATCH = 200
-# A clock that is kept right moves by less than this.
-_AHEAD_MS = 1_000
+# A clock that is kept right moves by less than this, and differs by less from that of another replica.
+_AHEAD_MS = 5_000
 
 
 class Head:
@@ -39,6 +40,7 @@ class Head:
         self._start = start
         self._start_ms: int | None = None
         self._span = planner.Span()
+        self._looks_back = True
 
     async def step(self, now_ms: int) -> bool:
         """Collect the next new window; True where the present is not reached."""
@@ -51,13 +53,34 @@ class Head:
         window = planner.next_head(collection.project, watermark, self._start_ms, now_ms, self._span.ms)
         if window is None:
             return False
-        listing = await collection.listing(window, Priority.HEAD)
+        with collection.tracing(window):
+            return await self._collect(window, now_ms)
+
+    async def _collect(self, window: Window, now_ms: int) -> bool:
+        collection = self._collection
+        from_ms = await self._list_from(window, now_ms)
+        listing = await collection.listing(replace(window, from_ms=from_ms), Priority.HEAD)
+        self._looks_back = listing.complete or from_ms == window.from_ms
         if not listing.complete:
-            self._span.too_full(window, listing.covered_ms)
+            if self._looks_back:
+                self._span.too_full(window, listing.covered_ms)
             return True
         await collection.collect(window, listing, (), Priority.HEAD)
-        self._span.collected(window, len(listing.entries))
+        self._span.collected(window, listing.count_from(window.from_ms))
         return window.to_ms < now_ms
+
+    async def _list_from(self, window: Window, now_ms: int) -> int:
+        """Where the listing begins: before the window, once the present is reached and there is room."""
+        if not self._looks_back or window.to_ms < now_ms:
+            return window.from_ms
+        collection = self._collection
+        behind = await collection.ledger.windows(
+            collection.project,
+            Lane.LIVE,
+            from_ms=window.from_ms - planner.LOOK_BACK_MS,
+            to_ms=window.from_ms,
+        )
+        return planner.look_back(window, behind)
 
     async def _rewind(self, watermark_ms: int, now_ms: int) -> int | None:
         """Take back what was collected up to a moment that has not come yet: the clock has been set back.
@@ -102,7 +125,8 @@ class Rechecks:
         group = planner.recheck_group(collected, now_ms, patient=patient)
         if not group:
             return False
-        await collection.recheck(group, Priority.RECHECK)
+        with collection.tracing(planner.joined(group)):
+            await collection.recheck(group, Priority.RECHECK)
         return len(collected) > len(group)
 
 
@@ -134,6 +158,11 @@ class Backfill:
             part, rest = window.part(window.from_ms, cut), window.part(cut, window.to_ms)
         else:
             part, rest = window, None
+        with collection.tracing(part):
+            return await self._collect(window, part, rest) or len(planned) > 1
+
+    async def _collect(self, window: Window, part: Window, rest: Window | None) -> bool:
+        collection = self._collection
         listing = await collection.listing(part, Priority.BACKFILL)
         if not listing.complete:
             self._span.too_full(part, listing.covered_ms)
@@ -142,7 +171,7 @@ class Backfill:
             await collection.ledger.replace_windows([window], [part, rest])
         await collection.collect(part, listing, (part,), Priority.BACKFILL)
         self._span.collected(part, len(listing.entries))
-        return rest is not None or len(planned) > 1
+        return rest is not None
 
 
 class SecondTries:
@@ -167,17 +196,18 @@ class SecondTries:
         details = collection.source.details_of([each.log_id for each in due], Priority.RECHECK)
         times = [each.time_ms for each in due]
         tally = Tally()
-        await collection.deliver(details, (min(times), max(times)), tally, before)
+        with collection.spans.span("second_try", project=collection.project):
+            await collection.deliver(details, (min(times), max(times)), tally, before)
         if tally.delivered:
             event(
                 logging.INFO,
                 "set_aside_delivered",
-                f"{collection.project}: {tally.delivered} records that were set aside are delivered",
+                f"{collection.project}: {counted(tally.delivered, 'set-aside record')} delivered",
                 project=collection.project,
                 delivered=tally.delivered,
             )
 
     async def waiting(self) -> bool:
-        """Whether a record still waits for its parent."""
+        """Whether a record still waits for its parent, or for its application."""
         aside = await self._collection.ledger.set_aside(self._collection.project)
-        return any(each.reason is Reason.WAITING_FOR_PARENT for each in aside)
+        return any(each.reason.is_waiting for each in aside)

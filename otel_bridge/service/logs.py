@@ -1,7 +1,8 @@
 """The bridge's own log: structured, one event a line, on standard error.
 
-Every event carries a machine-readable ``action`` and plain fields. No event holds a key, a payload or a
-record's message.
+Every event carries a machine-readable ``action``, of those in ``actions``, and plain fields. No event holds a
+key, a payload or a record's message. A failure that repeats is summarised, but at debug level, where every
+line is written.
 """
 
 from __future__ import annotations
@@ -9,8 +10,15 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from otel_bridge.service.repeats import Repeats
+from otel_bridge.telemetry.tracing import current_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LOGGER = logging.getLogger("otel_bridge")
 _FIELDS = "fields"
@@ -25,8 +33,12 @@ def event(level: int, action: str, message: str, /, **fields: Any) -> None:
         message: The same for people.
         **fields: Facts: counts, names, times.
     """
-    if _LOGGER.isEnabledFor(level):
-        _LOGGER.log(level, message, extra={_FIELDS: {"action": action, **fields}})
+    if not _LOGGER.isEnabledFor(level):
+        return
+    ids = current_ids()
+    if ids is not None:
+        fields["trace_id"], fields["span_id"] = ids
+    _LOGGER.log(level, message, extra={_FIELDS: {"action": action, **fields}})
 
 
 def set_up(level: str, form: Literal["text", "json"] | None, stream: TextIO | None = None) -> None:
@@ -39,10 +51,29 @@ def set_up(level: str, form: Literal["text", "json"] | None, stream: TextIO | No
         logger.handlers[:] = [handler]
         logger.propagate = False
         logger.setLevel(level.upper())
+    _LOGGER.filters[:] = [] if level.lower() == "debug" else [Repeats()]
     # The SDK's exporters log an answer's body and a traceback for each failed attempt.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     for noisy in ("httpx", "httpcore", "grpc", "asyncio", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def tell_repeats() -> None:
+    """Write what was held back of repeated failures: before the process ends."""
+    for repeats in _LOGGER.filters:
+        if isinstance(repeats, Repeats):
+            for record in repeats.left():
+                _LOGGER.callHandlers(record)
+
+
+@contextmanager
+def also_to(handler: logging.Handler) -> Iterator[None]:
+    """Give every event to ``handler`` as well, for as long as the block runs."""
+    _LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        _LOGGER.removeHandler(handler)
 
 
 class _Json(logging.Formatter):

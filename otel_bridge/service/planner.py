@@ -23,9 +23,14 @@ WINDOW_PAGES = 10
 
 FIRST_SPAN_MS = 15 * 60_000
 LONGEST_SPAN_MS = 24 * 3_600_000
+LOOK_BACK_MS = 30_000
+"""How far before its window a poll looks at most: what comes later than that is found by the re-checks."""
+
 _GOAL_RECORDS = WINDOW_PAGES * PAGE_RECORDS * 6 // 10
 _MERGED_RECORDS = WINDOW_PAGES * PAGE_RECORDS * 8 // 10
 _SLACK_SHARE = 4
+_LEAST_LOOK_BACK_MS = 10_000
+_PAGE_FILL = 0.8
 
 
 @dataclass(slots=True)
@@ -62,6 +67,34 @@ def next_head(
     if to_ms <= from_ms:
         return None
     return Window(project, Lane.LIVE, from_ms, to_ms)
+
+
+def look_back(window: Window, behind: Sequence[Window]) -> int:
+    """Where a poll begins to list, in ms since the epoch: some time before its window.
+
+    A record that becomes visible a moment after its time, or after its call has ended if the time is that of
+    its beginning, would miss its own window's poll and wait for the first re-check. So each poll lists again
+    what costs it no page more, or ten seconds where the records are dense, if one pass has room for them.
+
+    Args:
+        window: The poll's own.
+        behind: The lane's windows that share time with ``LOOK_BACK_MS`` before it, in order. Only the
+            unbroken row of those counts that are collected and open with no re-check due: that lists them
+            anyway, and may seal them.
+    """
+    reach_ms, records = window.from_ms, 0
+    for each in reversed(behind):
+        if each.to_ms != reach_ms or not each.passes or each.due_ms is None or each.due_ms <= window.to_ms:
+            break
+        reach_ms = each.from_ms
+        records += each.records
+    if not records:
+        return max(reach_ms, window.from_ms - LOOK_BACK_MS)
+    density = records / (window.from_ms - reach_ms)
+    own = density * window.length_ms
+    beside = _PAGE_FILL * (PAGE_RECORDS - own % PAGE_RECORDS)
+    wanted = min(max(beside, density * _LEAST_LOOK_BACK_MS), max(0.0, _MERGED_RECORDS - own))
+    return max(reach_ms, window.from_ms - min(LOOK_BACK_MS, int(wanted / density)))
 
 
 def completed(window: Window, ages_ms: Sequence[int], now_ms: int, records: int) -> Window:

@@ -5,26 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from otel_bridge import __version__
 from otel_bridge.errors import BridgeError
-from otel_bridge.ledger import Ledger, ProjectStatus, open_ledger
-from otel_bridge.service.assembly import ONCE_ATTEMPTS, otlp_exporter, workers
-from otel_bridge.service.logs import event
+from otel_bridge.ledger import Lane, Ledger, ProjectStatus, open_ledger
+from otel_bridge.ledger.leases import SharedLedger
+from otel_bridge.service.assembly import ONCE_ATTEMPTS, budgets, otlp_exporter, require_keys, workers
+from otel_bridge.service.logs import event, tell_repeats
+from otel_bridge.service.observer import NOBODY, Observer, Observers
+from otel_bridge.service.own_telemetry import OwnTelemetry, own_telemetry
+from otel_bridge.service.running import Running, Serve, running
+from otel_bridge.service.sharing import alone, for_workers, share_work
+from otel_bridge.service.stopping import finish
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator
 
     from otel_bridge.exporter.protocol import Exporter
-    from otel_bridge.service.worker import ProjectWorker
     from otel_bridge.settings import Settings
     from otel_bridge.times import Clock
-
-STOP_GRACE_S = 8.0
-"""What a worker has to finish the batch in hand; the promise for the whole stop is 10 s."""
 
 
 @dataclass(slots=True)
@@ -87,22 +89,53 @@ async def opened_ledger(settings: Settings, clock: Clock) -> AsyncIterator[Ledge
         await ledger.close()
 
 
-async def run(settings: Settings, clock: Clock, exporter: Exporter | None = None) -> None:
+async def run(
+    settings: Settings, clock: Clock, exporter: Exporter | None = None, serve: Serve | None = None
+) -> None:
     """Collect and deliver until SIGTERM or SIGINT.
+
+    Args:
+        settings: As read.
+        clock: The time.
+        exporter: Where to deliver; by default as the settings say.
+        serve: Opens the HTTP endpoints. They come before all else and go after it: they answer while a
+            ledger is migrated, and an address that can't be had costs nothing.
 
     Raises:
         BridgeError: It could not start.
     """
+    require_keys(settings)
     stop = asyncio.Event()
+    state = running(settings, clock)
     with stopping_on_signals(stop):
         async with (
+            nullcontext() if serve is None else serve(state),
+            own_telemetry(settings) as telemetry,
             opened_ledger(settings, clock) as ledger,
-            _exporter(settings, clock, exporter, attempts=None) as sink,
-            workers(settings, ledger=ledger, exporter=sink, clock=clock, stop=stop) as each_worker,
+            _exporter(settings, clock, exporter, None, _heard_by(state, telemetry)) as sink,
         ):
-            names = ", ".join(worker.project for worker in each_worker)
-            event(logging.INFO, "started", f"otel-bridge {__version__} collects {names}")
-            await _until_stopped(each_worker, stop)
+            state.budgets = budgets(settings, clock)
+            for project in state.projects:
+                state.health.begins_at(project, await ledger.watermark_ms(project, Lane.LIVE))
+            async with workers(
+                settings,
+                ledger=for_workers(ledger),
+                exporter=sink,
+                clock=clock,
+                stop=stop,
+                shared_budgets=state.budgets,
+                observer=state.observer or NOBODY,
+                telemetry=telemetry,
+            ) as each_worker:
+                state.ledger, state.workers = ledger, each_worker
+                names = ", ".join(worker.project for worker in each_worker)
+                event(logging.INFO, "started", f"otel-bridge {__version__} collects {names}")
+                if isinstance(ledger, SharedLedger):
+                    await share_work(state, ledger, stop)
+                else:
+                    await _until_stopped(state, stop)
+            state.ledger = None
+    tell_repeats()
     event(logging.INFO, "stopped", "stopped")
 
 
@@ -117,11 +150,23 @@ async def run_once(settings: Settings, clock: Clock, exporter: Exporter | None =
     with stopping_on_signals(stop):
         async with (
             opened_ledger(settings, clock) as ledger,
-            _exporter(settings, clock, exporter, attempts=ONCE_ATTEMPTS) as sink,
-            workers(settings, ledger=ledger, exporter=sink, clock=clock, stop=stop) as each_worker,
+            alone(
+                ledger, [each.name for each in settings.projects], settings.ledger.lease / 1000, clock
+            ) as own,
+            own_telemetry(settings) as telemetry,
+            _exporter(settings, clock, exporter, ONCE_ATTEMPTS, telemetry.observer) as sink,
+            workers(
+                settings,
+                ledger=own,
+                exporter=sink,
+                clock=clock,
+                stop=stop,
+                observer=telemetry.observer,
+                telemetry=telemetry,
+            ) as each_worker,
         ):
             passes = [asyncio.create_task(worker.run_once()) for worker in each_worker]
-            await finish(passes, stop)
+            await finish(passes, [worker.hand for worker in each_worker], stop)
             for worker, done in zip(each_worker, passes, strict=True):
                 error = None if done.cancelled() else done.exception()
                 if isinstance(error, BridgeError):
@@ -140,39 +185,30 @@ def _count_set_aside(report: OnceReport, status: ProjectStatus, projects: set[st
         report.set_aside[status.project] = dict(status.set_aside)
 
 
+def _heard_by(state: Running, telemetry: OwnTelemetry) -> Observer:
+    """All who hear what the running service does."""
+    state.metrics = telemetry.prometheus_text
+    state.observer = Observers(telemetry.observer, state.health, state.recent)
+    return state.observer
+
+
 @asynccontextmanager
 async def _exporter(
-    settings: Settings, clock: Clock, given: Exporter | None, *, attempts: int | None
+    settings: Settings, clock: Clock, given: Exporter | None, attempts: int | None, observer: Observer
 ) -> AsyncIterator[Exporter]:
-    exporter = given or otlp_exporter(settings, clock, attempts=attempts)
+    exporter = given or otlp_exporter(settings, clock, attempts=attempts, observer=observer)
     try:
         yield exporter
     finally:
         await exporter.aclose()
 
 
-async def _until_stopped(each_worker: list[ProjectWorker], stop: asyncio.Event) -> None:
+async def _until_stopped(state: Running, stop: asyncio.Event) -> None:
+    each_worker = state.workers
     tasks = [asyncio.create_task(worker.run(), name=worker.project) for worker in each_worker]
-    await finish(tasks, stop)
+    for worker, task in zip(each_worker, tasks, strict=True):
+        state.watch(worker.project, task, stop)
+    await finish(tasks, [worker.hand for worker in each_worker], stop)
     for task in tasks:
         if not task.cancelled():
             task.result()
-
-
-async def finish(tasks: Sequence[asyncio.Task[Any]], stop: asyncio.Event) -> None:
-    """Wait for the tasks; once the service stops, for a bounded time."""
-    stopping = asyncio.create_task(stop.wait())
-    everything = asyncio.create_task(asyncio.wait(tasks))
-    await asyncio.wait({stopping, everything}, return_when=asyncio.FIRST_COMPLETED)
-    if not everything.done():
-        _, late = await asyncio.wait(tasks, timeout=STOP_GRACE_S)
-        for task in late:
-            task.cancel()
-        if late:
-            event(
-                logging.WARNING,
-                "stopped_late",
-                "the batch in hand did not end in time; it is delivered again",
-            )
-    stopping.cancel()
-    await asyncio.gather(stopping, everything, return_exceptions=True)

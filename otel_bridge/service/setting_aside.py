@@ -7,7 +7,7 @@ from otel_bridge.ledger import Reason, SetAside
 _S = 1000
 _SCHEDULE_MS = tuple(each * _S for each in (10, 30, 120, 600, 3600, 6 * 3600, 24 * 3600, 48 * 3600))
 _NEVER = frozenset({Reason.UNREADABLE, Reason.UNMAPPABLE, Reason.REFUSED})
-_PARENT_STEP_MS = 5 * _S
+_WAITING_STEP_MS = 5 * _S
 _MOST_CHARACTERS = 300
 
 
@@ -28,8 +28,8 @@ def put_aside(  # noqa: PLR0913 - the facts of one row
     """
     attempts = 1 if before is None else before.attempts + 1
     retry_ms: int | None = None
-    if reason is Reason.WAITING_FOR_PARENT:
-        retry_ms = now_ms + _PARENT_STEP_MS
+    if reason.is_waiting:
+        retry_ms = now_ms + _WAITING_STEP_MS
     elif reason not in _NEVER and attempts <= len(_SCHEDULE_MS):
         retry_ms = now_ms + _SCHEDULE_MS[attempts - 1]
     return SetAside(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from otel_bridge.errors import BridgeError, RecordNotFound
-from otel_bridge.exporter.sender import one_line
-from otel_bridge.ledger import DeliveredRecord, open_ledger
+from otel_bridge.errors import RecordNotFound
+from otel_bridge.ledger import open_ledger
 from otel_bridge.receiver.budget import Budget, Priority
-from otel_bridge.service.assembly import project_mapper, project_source
+from otel_bridge.service.assembly import project_mapper, project_source, trace_options
 from otel_bridge.service.identities import IdentityResolver
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Collection, Sequence
 
+    from otel_bridge.ledger import DeliveredRecord, Ledger, Recollection, Settled
     from otel_bridge.mapping.identity import Identity
     from otel_bridge.receiver.models import Detail
     from otel_bridge.service.source import ProjectSource
@@ -24,23 +26,35 @@ if TYPE_CHECKING:
 _MOST_ANCESTORS = 16
 
 
-async def show(
-    settings: Settings, log_id: str, clock: Clock, project_name: str | None
-) -> tuple[list[Delivery], Identity]:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What was found.
+
+    Attributes:
+        record: As the source has it.
+        identity: Where it stands.
+        family: The record's delivery first, then those of its ancestors.
+    """
+
+    record: Detail
+    identity: Identity
+    family: list[Delivery]
+
+
+async def show(settings: Settings, log_id: str, clock: Clock, projects: Sequence[ProjectSettings]) -> Shown:
     """Fetch one log, and its ancestors, and map them as a delivery would.
 
-    Returns:
-        The record's delivery first, then those of its ancestors; and the record's identity.
+    Args:
+        settings: As read.
+        log_id: Which.
+        clock: The time.
+        projects: Where to look: one project or more.
 
     Raises:
-        RecordNotFound: No configured project has a log of this id.
+        RecordNotFound: None of the projects has a log of this id.
         BridgeError: The source could not be asked.
     """
-    candidates = [each for each in settings.projects if project_name in {None, each.name}]
-    if not candidates:
-        names = ", ".join(each.name for each in settings.projects)
-        raise BridgeError(f"--project is {project_name!r}: takes one of {names}")
-    for project in candidates:
+    for project in projects:
         source = project_source(settings, project, Budget(settings.collect.rate_share, clock), clock)
         try:
             record = await source.client.detail(log_id, priority=Priority.HEAD, missing_retries=0)
@@ -54,10 +68,16 @@ async def show(
 
 async def _mapped(
     settings: Settings, project: ProjectSettings, source: ProjectSource, record: Detail, clock: Clock
-) -> tuple[list[Delivery], Identity]:
+) -> Shown:
+    known = _Known(settings, clock)
     resolver = IdentityResolver(
-        project.name, _Known(settings, clock), lambda log_id: source.parent(log_id, Priority.HEAD)
+        project.name,
+        known,
+        lambda log_id: source.parent(log_id, Priority.HEAD),
+        memory=known,
+        options=trace_options(settings),
     )
+    now_ms = clock.now_ms()
     family = [record]
     while len(family) < _MOST_ANCESTORS:
         parent_id = family[-1].parent_log_id
@@ -68,45 +88,56 @@ async def _mapped(
         except RecordNotFound:
             break
     # The record alone, as a delivery that finds its parent in the ledger; then the family, for the picture.
+    alone = await resolver.resolve([record], now_ms)
     identities = {
-        **(await resolver.resolve(family)).identities,
-        **(await resolver.resolve([record])).identities,
+        **(await resolver.resolve(family, now_ms)).identities,
+        **(await resolver.settle(alone, [record.id], now_ms)),
     }
     mapper = project_mapper(settings, project)
-    return [mapper.delivery(each, identities[each.id]) for each in family], identities[record.id]
+    deliveries = [mapper.delivery(each, identities[each.id]) for each in family]
+    return Shown(record, identities[record.id], deliveries)
 
 
 class _Known:
-    """The ledger's identities, read only, so that ``show`` says what was or will be delivered."""
+    """The ledger, read only, so that ``show`` says what was or will be delivered, and decides nothing."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
 
     async def identities(self, project: str, log_ids: Sequence[str]) -> dict[str, DeliveredRecord]:
+        """As ``Ledger``."""
+        async with self._opened() as ledger:
+            return await ledger.identities(project, log_ids)
+
+    async def recall(
+        self,
+        project: str,
+        *,
+        log_ids: Collection[str],
+        request_ids: Collection[str],
+        attempt_keys: Collection[bytes],
+        now_ms: int,
+    ) -> Recollection:
+        """As ``Ledger``."""
+        async with self._opened() as ledger:
+            return await ledger.recall(
+                project, log_ids=log_ids, request_ids=request_ids, attempt_keys=attempt_keys, now_ms=now_ms
+            )
+
+    async def settle(
+        self, project: str, settled: Sequence[Settled], *, now_ms: int, **_: object
+    ) -> dict[str, Settled]:
+        """What would be decided now, kept nowhere."""
+        del project, now_ms
+        return {each.log_id: each for each in settled}
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Ledger]:
         state = self._settings.ledger.state.get_secret_value()
         ledger = open_ledger(state, self._clock, read_only=True)
         await ledger.open()
         try:
-            return await ledger.identities(project, log_ids)
+            yield ledger
         finally:
             await ledger.close()
-
-
-def facts(delivery: Delivery, identity: Identity) -> list[str]:
-    """What a picture leaves out: the ids, which rule chose the trace, every attribute; one line each."""
-    parent = identity.parent_span_id.hex() if identity.parent_span_id else "none"
-    lines = [
-        f"trace id        {identity.trace_id.hex()}",
-        f"span id         {identity.span_id.hex()}",
-        f"parent span id  {parent}{' (not found)' if identity.parent_missing else ''}",
-        f"trace chosen by {identity.rule.text}",
-        "",
-    ]
-    signal = delivery.span or delivery.log
-    if signal is None:
-        return lines
-    attributes = [*delivery.resource.attributes, *signal.attributes.items()]
-    width = max(len(name) for name, _ in attributes)
-    lines += [f"{name:{width}}  {one_line(str(value))}" for name, value in attributes]
-    return lines

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _PARENTS_KEPT = 128
 _LOOKAHEAD = 256
+_OVERTAKEN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,22 @@ class Listing:
         entries: Each id once, oldest first.
         unreadable: What the list showed and nobody can read.
         complete: False where the window has more pages than were asked for.
+        from_ms: Where the listed time begins, in ms since the epoch.
         began_ms: When listing began, in ms since the epoch: what was visible then is in it.
     """
 
     entries: list[Entry]
     unreadable: list[UnreadableEntry]
     complete: bool
+    from_ms: int = 0
     began_ms: int = 0
+
+    def count_from(self, from_ms: int) -> int:
+        """How many of its entries have a time of ``from_ms`` or later, or none that can be read."""
+        if from_ms <= self.from_ms:
+            return len(self.entries)
+        times = (entry.timestamp_ns for entry in self.entries)
+        return sum(1 for each in times if each is None or each // 1_000_000 >= from_ms)
 
     @property
     def covered_ms(self) -> int:
@@ -144,16 +154,34 @@ class ProjectSource:
     async def _ahead(
         self, steps: Iterator[Coroutine[None, None, Detail | Failure]]
     ) -> AsyncGenerator[Detail | Failure]:
-        """Run the steps concurrently and ahead of the reader, and yield in order."""
+        """Run the steps concurrently and ahead of the reader, and yield in order.
+
+        But one that many later ones have overtaken, because it is tried again and again, holds them up no
+        longer: it is yielded when it is done.
+        """
         tasks: deque[asyncio.Task[Detail | Failure]] = deque()
+        ready, one_more = 0, asyncio.Event()
+
+        def note(_: object) -> None:
+            nonlocal ready
+            ready += 1
+            one_more.set()
+
         try:
             while True:
                 while len(tasks) < _LOOKAHEAD and (step := next(steps, None)) is not None:
                     tasks.append(asyncio.create_task(step))
+                    tasks[-1].add_done_callback(note)
                 if not tasks:
                     return
-                yield await tasks[0]
-                tasks.popleft()
+                while not (tasks[0].done() and ready) and ready < _OVERTAKEN:
+                    one_more.clear()
+                    await one_more.wait()
+                first = next(index for index, task in enumerate(tasks) if task.done())
+                done = tasks[first]
+                del tasks[first]
+                ready -= 1
+                yield done.result()
         finally:
             for task in tasks:
                 task.cancel()
@@ -176,7 +204,9 @@ class ProjectSource:
         kept = self._parents.get(log_id)
         if kept is None:
             async with self._slots[priority]:
-                kept = await self.client.detail(log_id, priority=priority, missing_retries=1)
+                # A child that is delivered without a parent that only failed in passing would come out
+                # otherwise if a crash made it go out again.
+                kept = await self.client.detail(log_id, priority=priority, missing_retries=2)
             # A parent's own turn must find the same record, or its identity would differ from the one
             # that its children were given.
             kept = kept if self._wants_detail(kept) else _as_listed(kept)

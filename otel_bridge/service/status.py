@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
+from otel_bridge.counting import counted
 from otel_bridge.ledger import ProjectStatus, open_ledger
 from otel_bridge.times import Clock, format_duration, format_time
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from otel_bridge.settings import Settings
+
+_LABEL = 18
 
 
 async def read_status(settings: Settings, clock: Clock) -> list[ProjectStatus]:
@@ -28,26 +31,24 @@ async def read_status(settings: Settings, clock: Clock) -> list[ProjectStatus]:
         await ledger.close()
 
 
-def status_table(statuses: list[ProjectStatus], now_ms: int) -> Table:
-    """For a terminal: one row a project."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("project", "collected up to", "lag", "delivered", "set aside", "verified", "last error"):
-        right = heading in {"lag", "delivered"}
-        table.add_column(heading, justify="right" if right else "left", overflow="fold")
-    for status in statuses:
-        table.add_row(
-            status.project,
-            "nothing yet" if status.watermark_ms is None else format_time(status.watermark_ms),
-            "-" if status.watermark_ms is None else format_duration(max(0, now_ms - status.watermark_ms)),
-            f"{status.delivered:,}",
-            describe_set_aside(status.set_aside),
-            _verified(status),
-            _error(status),
-        )
-    return table
+def status_lines(statuses: Sequence[ProjectStatus], configured: set[str], now_ms: int) -> Iterator[str]:
+    """For a terminal of any width: a project's state in words, then the facts behind it.
+
+    Args:
+        statuses: What the ledger knows.
+        configured: The names of the projects in the settings.
+        now_ms: The present, in ms since the epoch.
+    """
+    for position, status in enumerate(statuses):
+        if position:
+            yield ""
+        yield f"{status.project}: {_in_words(status, now_ms)}"
+        if status.project not in configured:
+            yield _fact("note", "not in the settings, so nothing collects it")
+        yield from (_fact(label, text) for label, text in _facts(status, now_ms))
 
 
-def status_json(statuses: list[ProjectStatus], now_ms: int) -> list[dict[str, Any]]:
+def status_json(statuses: Sequence[ProjectStatus], now_ms: int) -> list[dict[str, Any]]:
     """For machines: the same, times in ms since the epoch and lag in ms."""
     return [
         {
@@ -63,16 +64,43 @@ def describe_set_aside(counts: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in counts.items()) or "none"
 
 
+def _in_words(status: ProjectStatus, now_ms: int) -> str:
+    if status.watermark_ms is None:
+        state = "nothing collected yet"
+    else:
+        state = f"{format_duration(max(0, now_ms - status.watermark_ms))} behind"
+    aside = sum(status.set_aside.values())
+    words = f"{state}, {counted(status.delivered, 'record')} delivered, "
+    words += f"{aside:,} set aside" if aside else "nothing set aside"
+    return words if status.last_error is None else f"{words}, failing"
+
+
+def _facts(status: ProjectStatus, now_ms: int) -> Iterator[tuple[str, str]]:
+    if status.watermark_ms is None:
+        yield "collected up to", "nothing yet"
+    else:
+        yield "collected up to", format_time(status.watermark_ms)
+        sealed = "nothing yet" if status.sealed_ms is None else format_time(status.sealed_ms)
+        yield "sealed up to", f"{sealed} ({counted(status.open_windows, 'window')} to be listed again)"
+    if status.last_success_ms is not None:
+        ago = format_duration(max(0, now_ms - status.last_success_ms))
+        yield "last good pass", f"{format_time(status.last_success_ms)}, {ago} ago"
+    if status.last_error is not None:
+        when = "" if status.last_error_ms is None else f"{format_time(status.last_error_ms)}: "
+        yield "last error", when + status.last_error
+    if status.set_aside:
+        yield "set aside", f"{describe_set_aside(status.set_aside)} (`otel-bridge retry` tries again)"
+    yield "verified", _verified(status)
+
+
 def _verified(status: ProjectStatus) -> str:
     result = status.verification
     if result is None:
         return "not yet"
     left = result.missing - result.repaired
-    return f"{left:,} missing up to {format_time(result.to_ms)}"
+    missing = f"{left:,} missing" if left else "nothing missing"
+    return f"{missing} from {format_time(result.from_ms)} to {format_time(result.to_ms)}"
 
 
-def _error(status: ProjectStatus) -> str:
-    if status.last_error is None:
-        return "none"
-    when = "" if status.last_error_ms is None else f"{format_time(status.last_error_ms)}: "
-    return when + status.last_error
+def _fact(label: str, text: str) -> str:
+    return f"  {label:{_LABEL}}{text}"

@@ -13,7 +13,8 @@ from otel_bridge.service.assembly import ONCE_ATTEMPTS, otlp_exporter, workers
 from otel_bridge.service.collection import Stopped
 from otel_bridge.service.comparison import Comparison, Repair
 from otel_bridge.service.logs import event
-from otel_bridge.service.runner import finish, stopping_on_signals
+from otel_bridge.service.runner import stopping_on_signals
+from otel_bridge.service.stopping import finish
 
 if TYPE_CHECKING:
     from otel_bridge.exporter.protocol import Exporter
@@ -86,7 +87,7 @@ async def _compare(
     if stop.is_set():
         return
     task = asyncio.create_task(comparison.run())
-    await finish([task], stop)
+    await finish([task], [worker.hand], stop)
     if task.cancelled():
         return
     try:

@@ -22,11 +22,13 @@ from otel_bridge.errors import (
 )
 from otel_bridge.ledger import Lane
 from otel_bridge.retry import Backoff
+from otel_bridge.service.claims import Claims
 from otel_bridge.service.collection import Collection, Stopped
 from otel_bridge.service.daily_check import DailyCheck
 from otel_bridge.service.delivery import Tally
 from otel_bridge.service.lanes import Backfill, Head, Rechecks, SecondTries
 from otel_bridge.service.logs import event
+from otel_bridge.service.observer import NOBODY, Observer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from otel_bridge.ledger import Ledger
     from otel_bridge.service.delivery import BatchDelivery
     from otel_bridge.service.source import ProjectSource
+    from otel_bridge.telemetry.tracing import Spans
     from otel_bridge.times import Clock
 
 _PRUNE_EVERY_MS = 10 * 60_000
@@ -69,6 +72,8 @@ class ProjectWorker:
         clock: The time.
         stop: Set when the service stops.
         backoff: How long to wait after a failed pass.
+        observer: Hears what is done.
+        spans: Makes the bridge's own spans.
     """
 
     def __init__(  # noqa: PLR0913 - the rooms
@@ -81,13 +86,16 @@ class ProjectWorker:
         clock: Clock,
         stop: asyncio.Event,
         backoff: Backoff | None = None,
+        observer: Observer = NOBODY,
+        spans: Spans | None = None,
     ) -> None:
         self._options = options
         self._ledger = ledger
         self._clock = clock
         self._stop = stop
+        self._observer = observer
         self._backoff = backoff or Backoff(first_s=1.0, most_s=60.0, attempts=None)
-        claims: set[str] = set()
+        claims = Claims()
         live, past = (
             Collection(
                 options.project,
@@ -98,11 +106,14 @@ class ProjectWorker:
                 recheck_ages_ms=options.recheck_ages_ms,
                 claims=claims,
                 stop=stop,
+                observer=observer,
+                spans=spans,
             )
             for each in (delivery, delivery.unmeasured())
         )
         self._live = live
         self._collections = (live, past)
+        self.hand = delivery.hand
         self._head = Head(live, options.start)
         self._rechecks = Rechecks(live, Lane.LIVE)
         self._second_tries = SecondTries(live)
@@ -131,8 +142,20 @@ class ProjectWorker:
 
     async def run(self) -> None:
         """Collect until the stop event is set. What happens now waits for nothing that happened before."""
-        steps = (self._head_step, self._recheck_step, self._backfill_step, self._daily_check.step)
-        await asyncio.gather(*(self._until_stopped(step) for step in steps))
+        await asyncio.gather(*(self._until_stopped(step) for step in self.steps.values()))
+
+    @property
+    def steps(self) -> dict[str, Callable[[], Awaitable[bool]]]:
+        """What there is to do, by name and the most urgent first, each as a step that says if there is more.
+
+        For whoever shares the work out; ``run`` makes them all.
+        """
+        return {
+            "head": self._head_step,
+            "recheck": self._recheck_step,
+            "backfill": self._backfill_step,
+            "verify": self._daily_check.step,
+        }
 
     async def run_once(self) -> Tally:
         """Collect everything up to the present, and every re-check that is due.
@@ -166,6 +189,8 @@ class ProjectWorker:
         more = await self._head.step(self._live.now_ms())
         # An idle backfill must not clear the error that a person should see, so only this lane says so.
         await self._ledger.note_success(self.project, self._clock.now_ms())
+        if not more:
+            self._observer.polled(self.project, self._clock.now_ms())
         return more
 
     async def _recheck_step(self) -> bool:
@@ -224,6 +249,7 @@ class ProjectWorker:
             await self._note(error)
             raise
         await self._ledger.note_success(self.project, self._clock.now_ms())
+        self._observer.polled(self.project, self._clock.now_ms())
         return self.tally
 
     async def _prune(self) -> None:
@@ -238,6 +264,18 @@ class ProjectWorker:
                 await self._ledger.prune(self.project, before_ms, now_ms)
 
     async def _failed(self, error: BridgeError, failures: int) -> None:
+        await self._pause(await self.failed(error, failures))
+
+    async def failed(self, error: BridgeError, failures: int) -> float:
+        """Note and log that a step failed.
+
+        Args:
+            error: Why.
+            failures: How often in a row, this time included.
+
+        Returns:
+            Seconds to wait before the next try.
+        """
         await self._note(error)
         asked = error.retry_after_s if isinstance(error, (SourceBusy, DestinationUnavailable)) else None
         wait_s = self._backoff.wait_s(failures, asked) or 0
@@ -257,9 +295,10 @@ class ProjectWorker:
             failures=failures,
             retry_in_s=round(wait_s, 1),
         )
-        await self._pause(wait_s)
+        return wait_s
 
     async def _note(self, error: BridgeError) -> None:
+        self._observer.poll_failed(self.project, error, self._clock.now_ms())
         try:
             await self._ledger.note_error(self.project, str(error), self._clock.now_ms())
         except BridgeError as second:

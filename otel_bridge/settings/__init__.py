@@ -1,8 +1,9 @@
 """What a user may set, from the environment and a YAML file."""
 
 from otel_bridge.settings.describe import as_yaml, schema
-from otel_bridge.settings.load import Settings, load, unknown_variables, variables
+from otel_bridge.settings.load import Settings, load, unknown_variables
 from otel_bridge.settings.model import DEFAULT_PROJECT, DetailPolicy, ProjectSettings, SettingsModel
+from otel_bridge.settings.problems import variables
 
 __all__ = [
     "DEFAULT_PROJECT",

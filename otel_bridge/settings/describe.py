@@ -8,10 +8,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, SecretStr
 
+from otel_bridge.ledger.place import masked_url
+from otel_bridge.settings.kinds import takes_duration
 from otel_bridge.settings.model import SettingsModel
 from otel_bridge.times import format_duration, parse_duration_ms
 
-_DURATIONS = {"poll_interval", "parent_wait", "keep", "age_limit", "verify_every"}
 _MASK = "********"
 
 
@@ -25,34 +26,29 @@ def schema() -> str:
     return json.dumps(SettingsModel.model_json_schema(mode="validation"), indent=2)
 
 
-def _shown(value: Any, name: str = "") -> Any:
+def _shown(value: Any) -> Any:
     if isinstance(value, BaseModel):
         shown = {}
-        for field in type(value).model_fields:
-            item = getattr(value, field)
-            shown[field] = _mask_state(item) if field == "state" else _shown(item, field)
+        for name, field in type(value).model_fields.items():
+            item = getattr(value, name)
+            if name == "state":
+                shown[name] = masked_url(item.get_secret_value())
+            elif isinstance(item, int) and takes_duration(field):
+                shown[name] = _duration(item)
+            elif name == "recheck":
+                shown[name] = ",".join(map(_duration, item))
+            else:
+                shown[name] = _shown(item)
         return shown
     if isinstance(value, SecretStr):
         return _MASK
     if isinstance(value, dict):
         return {key: _shown(item) for key, item in value.items()}
     if isinstance(value, tuple):
-        return ",".join(map(_duration, value)) if name == "recheck" else [_shown(item) for item in value]
-    if (name in _DURATIONS and value is not None) or (name == "timeout" and isinstance(value, int)):
-        return _duration(value)
+        return [_shown(item) for item in value]
     return str(value) if isinstance(value, str) else value
 
 
 def _duration(ms: int) -> str:
     short = format_duration(ms).replace(" ", "") if ms else "0s"
     return short if parse_duration_ms(short) == ms else f"{ms}ms"
-
-
-def _mask_state(state: SecretStr) -> str:
-    url = state.get_secret_value()
-    scheme, separator, rest = url.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    if not at:
-        return url
-    user = credentials.partition(":")[0]
-    return f"{scheme}{separator}{user}:{_MASK}@{host}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 1_000_000
 _MOST_SECRET_BYTES = 65_536
+# An alias costs a few bytes and can stand for all of the file: these bound what is made of it.
+_MOST_VALUES = 20_000
+_MOST_DEPTH = 32
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]*)\}")
 _UNKNOWN_REFERENCE = re.compile(r"\$\{([^}]*)\}")
 
@@ -31,10 +35,14 @@ class _Loader(yaml.SafeLoader):
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            problem = "'<<' is not taken: repeat the values, or use an alias (*name) for all of them"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
+            shown = repr(key) if isinstance(key, (int, float, bool)) else "that is a list or a mapping"
             raise yaml.MarkedYAMLError(
-                problem=f"the key {key!r} is no text", problem_mark=key_node.start_mark
+                problem=f"the key {shown} is no text", problem_mark=key_node.start_mark
             )
         if key in seen:
             raise yaml.MarkedYAMLError(problem=f"{key!r} is there twice", problem_mark=key_node.start_mark)
@@ -77,7 +85,8 @@ def read_file(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
         return {}
     if not isinstance(document, dict):
         raise SettingsError(f"{path}: holds {_kind(document)}: takes a mapping such as 'projects: [...]'")
-    return {key: _filled(value, f"{path}: {key}", environ) for key, value in document.items()}
+    filling = _Filling(path, environ)
+    return {key: filling.fill(value, f"{path}: {key}", 0) for key, value in document.items()}
 
 
 def _kind(value: object) -> str:
@@ -86,28 +95,47 @@ def _kind(value: object) -> str:
     return "text" if isinstance(value, str) else "a single value"
 
 
-def _filled(value: Any, where: str, environ: Mapping[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _filled(item, f"{where}.{key}", environ) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_filled(item, f"{where}.{index}", environ) for index, item in enumerate(value)]
-    if not isinstance(value, str) or "${" not in value:
-        return value
+@dataclass(slots=True)
+class _Filling:
+    """Puts ``${…}`` in place, and counts what it meets: an alias is met wherever it stands.
 
-    def put(match: re.Match[str]) -> str:
-        kind, name = match.group(1), match.group(2)
-        if kind == "env":
-            if name not in environ:
-                raise SettingsError(f"{where} is ${{env:{name}}}: the variable {name} is not set")
-            return environ[name]
-        return read_secret(name, f"{where} is ${{file:{name}}}")
+    Attributes:
+        left: So many more values may be met.
+    """
 
-    for match in _UNKNOWN_REFERENCE.finditer(value):
-        if not _REFERENCE.fullmatch(match.group(0)):
+    path: Path
+    environ: Mapping[str, str]
+    left: int = _MOST_VALUES
+
+    def fill(self, value: Any, where: str, depth: int) -> Any:
+        self.left -= 1
+        if self.left < 0:
             raise SettingsError(
-                f"{where}: ${{{match.group(1)}}} is unknown: takes ${{env:NAME}} or ${{file:PATH}}"
+                f"{self.path}: holds more than {_MOST_VALUES:,} values once its aliases (*name) are put in "
+                "place: takes a settings file"
             )
-    return _REFERENCE.sub(put, value)
+        if depth > _MOST_DEPTH:
+            raise SettingsError(f"{self.path}: nested too deeply")
+        if isinstance(value, dict):
+            return {key: self.fill(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.fill(item, f"{where}.{index}", depth + 1) for index, item in enumerate(value)]
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        for match in _UNKNOWN_REFERENCE.finditer(value):
+            if not _REFERENCE.fullmatch(match.group(0)):
+                raise SettingsError(
+                    f"{where}: ${{{match.group(1)}}} is unknown: takes ${{env:NAME}} or ${{file:PATH}}"
+                )
+        return _REFERENCE.sub(lambda match: self._referred(match, where), value)
+
+    def _referred(self, match: re.Match[str], where: str) -> str:
+        kind, name = match.group(1), match.group(2)
+        if kind == "file":
+            return read_secret(name, f"{where} is ${{file:{name}}}")
+        if name not in self.environ:
+            raise SettingsError(f"{where} is ${{env:{name}}}: the variable {name} is not set")
+        return self.environ[name]
 
 
 def read_secret(path: str, where: str) -> str:

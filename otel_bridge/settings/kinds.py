@@ -5,17 +5,22 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import os
+import re
 import time
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
 from otel_bridge.times import DURATION_FORM, TIME_FORM, parse_duration_ms, parse_time_ms
 
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
 # Composio keeps logs for up to a year: nothing that is set speaks of more.
 _MOST_MS = 400 * 86_400_000
+_PLACE = re.compile(r"\{[^{}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,8 @@ def _base_url(value: object) -> str:
 
 
 def _listen(value: object) -> str:
+    if value is None:  # a key of the file with nothing behind it
+        return ""
     if not isinstance(value, str):
         raise ValueError("an address")  # noqa: TRY004 - as above
     value = value.strip()
@@ -117,6 +124,19 @@ def _listen(value: object) -> str:
     return value
 
 
+def _label(value: str | None) -> str | None:
+    if value is not None and (not value.isprintable() or value != value.strip()):
+        raise ValueError("a name")
+    return value
+
+
+def _service_name(value: str | None) -> str | None:
+    unknown = set(_PLACE.findall(value or "")) - {"{toolkit}", "{project}"}
+    if unknown:
+        raise ValueError("a name")
+    return _label(value)
+
+
 DurationMs = Annotated[int, BeforeValidator(_duration)]
 Ages = Annotated[tuple[int, ...], BeforeValidator(_ages)]
 Point = Annotated[str, BeforeValidator(_point)]
@@ -125,6 +145,8 @@ Listen = Annotated[str, BeforeValidator(_listen)]
 Names = BeforeValidator(_names)
 Upper = BeforeValidator(_upper)
 Lower = BeforeValidator(_lower)
+Label = AfterValidator(_label)
+ServiceName = AfterValidator(_service_name)
 
 
 def _rising(value: int) -> int:
@@ -134,3 +156,11 @@ def _rising(value: int) -> int:
 
 
 PositiveDurationMs = Annotated[int, BeforeValidator(_duration), AfterValidator(_rising)]
+
+
+def takes_duration(field: FieldInfo) -> bool:
+    """Whether a field is a duration, written such as ``5s`` and held in ms."""
+    validators = [*field.metadata]
+    for part in get_args(field.annotation):  # an optional one has its validators inside
+        validators += getattr(part, "__metadata__", ())
+    return any(isinstance(each, BeforeValidator) and each.func is _duration for each in validators)

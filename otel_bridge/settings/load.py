@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from pydantic import BaseModel, PrivateAttr, SecretStr, ValidationError
+from pydantic import PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from otel_bridge.errors import SettingsError
 from otel_bridge.exporter.destination import Destination, Signal, destination_from
-from otel_bridge.ledger.place import sqlite_path
+from otel_bridge.ledger.place import check_state_url
 from otel_bridge.settings.file import read_file, read_secret
-from otel_bridge.settings.kinds import Variable
-from otel_bridge.settings.model import OtlpSettings, ProjectSettings, SettingsModel
+from otel_bridge.settings.model import OtlpSettings, SettingsModel
+from otel_bridge.settings.problems import line_of, nearest, printable, shown, variables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from pydantic.fields import FieldInfo
 
 _OTLP = "OTEL_EXPORTER_OTLP_"
-_SHOWN_CHARACTERS = 80
-_USERINFO = re.compile(r"://[^/]*@")
 # Read by the tests and by the application's side, not by these settings.
 _OTHER_VARIABLES = frozenset(
     {"OTEL_BRIDGE_ALLOW_HTTP", "OTEL_BRIDGE_CORRELATION_ENDPOINT", "OTEL_BRIDGE_REQUIRE_BACKENDS"}
@@ -56,6 +52,7 @@ class Settings(BaseSettings, SettingsModel):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     _otlp_variables: dict[str, str] = PrivateAttr(default_factory=dict)
+    _path: Path | None = PrivateAttr(default=None)
 
     @classmethod
     def settings_customise_sources(
@@ -73,17 +70,22 @@ class Settings(BaseSettings, SettingsModel):
         """Where a signal goes.
 
         Raises:
-            SettingsError: One of the ``OTEL_EXPORTER_OTLP_*`` values is wrong.
+            SettingsError: One of the ``OTEL_EXPORTER_OTLP_*`` values, or of the file's, is wrong.
         """
         values = dict(self._otlp_variables)
+        places = {}
         own: OtlpSettings = getattr(self.export, signal.value)
-        for part, prefix in ((self.export, _OTLP), (own, f"{_OTLP}{signal.value.upper()}_")):
+        for part, prefix, place in (
+            (self.export, _OTLP, "export"),
+            (own, f"{_OTLP}{signal.value.upper()}_", f"export.{signal.value}"),
+        ):
             for name in OtlpSettings.model_fields:
                 value = getattr(part, name)
                 if value is not None:
                     text = value.get_secret_value() if isinstance(value, SecretStr) else value
                     values[prefix + name.upper()] = text
-        return destination_from(signal, values)
+                    places[prefix + name.upper()] = f"{self._path}: {place}.{name}"
+        return destination_from(signal, values, places)
 
     @property
     def signals(self) -> frozenset[Signal]:
@@ -106,9 +108,15 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     Raises:
         SettingsError: One line: which setting, what it was, what it takes.
     """
-    environ = os.environ if environ is None else environ
+    try:
+        return _load(path, os.environ if environ is None else environ)
+    except SettingsError as error:
+        raise SettingsError(printable(str(error))) from None
+
+
+def _load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     variables = read_variables(environ)
-    file = {} if path is None else read_file(path, environ)
+    file = {} if path is None else _without_empty_sections(read_file(path, environ))
     project = variables["projects"][0]
     if isinstance(file.get("projects"), list):
         # A key reads exactly one project, so only one of them can take the environment's.
@@ -121,14 +129,30 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     try:
         settings = Settings(file=file, variables=variables)  # type: ignore[call-arg]  # see the sources
     except ValidationError as error:
-        raise SettingsError(_line(error, path, file)) from None
+        raise SettingsError(line_of(error, path, file)) from None
     settings._otlp_variables.update(  # noqa: SLF001 - filled here, once, before anyone else sees it
         {name: value for name, value in environ.items() if name.startswith(_OTLP) and value.strip()}
     )
+    settings._path = path  # noqa: SLF001 - as above
     for signal in settings.signals:
         settings.destination(signal)
-    sqlite_path(settings.ledger.state.get_secret_value())
+    _check_state(settings, path, file)
     return settings
+
+
+def _check_state(settings: Settings, path: Path | None, file: dict[str, Any]) -> None:
+    try:
+        check_state_url(settings.ledger.state.get_secret_value())
+    except SettingsError as error:
+        if not isinstance(file.get("ledger"), dict) or "state" not in file["ledger"]:
+            raise
+        raise SettingsError(str(error).replace("OTEL_BRIDGE_STATE", f"{path}: ledger.state", 1)) from None
+
+
+def _without_empty_sections(file: dict[str, Any]) -> dict[str, Any]:
+    """A section whose lines are all commented out says as little as one that is not there."""
+    known = SettingsModel.model_fields
+    return {name: value for name, value in file.items() if value is not None or name not in known}
 
 
 def read_variables(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -165,22 +189,10 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """A line for each ``OTEL_BRIDGE_*`` variable that is no setting, most likely a typo."""
     known = {variable.name for _, variable, _ in variables() if variable.name} | _OTHER_VARIABLES
     return [
-        f"{name} is no setting and does nothing{_nearest(name, known)}"
+        f"{name} is no setting and does nothing{nearest(name, known)}"
         for name in sorted(environ)
         if name.startswith("OTEL_BRIDGE_") and name not in known
     ]
-
-
-def variables() -> Iterator[tuple[tuple[str, ...], Variable, FieldInfo]]:
-    """Every setting that has a form of its own: its place in the file, its variable, its field."""
-    for section, holder in SettingsModel.model_fields.items():
-        model = ProjectSettings if section == "projects" else holder.annotation
-        if not isinstance(model, type) or not issubclass(model, BaseModel):
-            continue
-        for name, field in model.model_fields.items():
-            for extra in field.metadata:
-                if isinstance(extra, Variable):
-                    yield (section, name), extra, field
 
 
 def _resource_attributes(text: str) -> dict[str, str]:
@@ -190,77 +202,9 @@ def _resource_attributes(text: str) -> dict[str, str]:
             continue
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
-            raise SettingsError(f"OTEL_RESOURCE_ATTRIBUTES is {_cut(text)}: takes key=value,key2=value2")
+            raise SettingsError(f"OTEL_RESOURCE_ATTRIBUTES is {shown(text)}: takes key=value,key2=value2")
         # The name of the service is the bridge's to choose, and an instance's id would make every
         # delivery differ: exporting a record twice must give the same bytes.
         if key.strip() not in {"service.name", "service.instance.id"}:
             attributes[key.strip()] = unquote(value.strip())
     return attributes
-
-
-def _line(error: ValidationError, path: Path | None, file: dict[str, Any]) -> str:
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    location = tuple(first["loc"])
-    value = first["input"]
-    known = {place: variable for place, variable, _ in variables()}
-    names = tuple(part for part in location if isinstance(part, str))
-    variable = known.get(names[:2])
-    dotted = ".".join(str(part) for part in location)
-    in_file = path is not None and _holds(file, location)
-    where = f"{path}: {dotted}" if in_file else (variable.name if variable and variable.name else dotted)
-    # pydantic adds a length error for a list whose element is wrong: no second problem.
-    others = [problem for problem in problems[1:] if problem["type"] != "too_short"]
-    more = f" (and {len(others)} more)" if others else ""
-    if first["type"] == "extra_forbidden":
-        return f"{path}: {dotted} is no setting{_nearest(str(location[-1]), _siblings(location))}{more}"
-    if first["type"] == "value_error" and not location:
-        return f"{path}: {first['ctx']['error']}{more}"
-    takes = variable.takes if variable and len(names) <= 2 else _plain(first["msg"])  # noqa: PLR2004
-    if first["type"] == "missing":
-        return f"{where} is missing{more}"
-    hidden = variable is not None and variable.secret
-    if isinstance(value, str) and _USERINFO.search(value):
-        hidden = True
-    shown = "a value that is not shown" if hidden else _cut(value)
-    return f"{where} is {shown}: takes {takes}{more}"
-
-
-def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ").removeprefix("Input should be ")
-
-
-def _cut(value: object) -> str:
-    text = repr(value)
-    if isinstance(value, (dict, list)):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
-
-
-def _holds(given: dict[str, Any], location: tuple[int | str, ...]) -> bool:
-    values: Any = given
-    for part in location:
-        try:
-            values = values[part]
-        except (KeyError, IndexError, TypeError):
-            return False
-    return bool(location)
-
-
-def _siblings(location: tuple[int | str, ...]) -> set[str]:
-    model: Any = SettingsModel
-    for part in location[:-1]:
-        if isinstance(part, int):
-            continue
-        field = model.model_fields.get(part)
-        if field is None:
-            break
-        model = ProjectSettings if part == "projects" else field.annotation
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return set()
-    return set(model.model_fields)
-
-
-def _nearest(name: str, known: set[str | None] | set[str]) -> str:
-    near = difflib.get_close_matches(name, [each for each in known if each], n=1)
-    return f": did you mean {near[0]}?" if near else ""

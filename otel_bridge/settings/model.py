@@ -7,23 +7,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from otel_bridge.ledger import default_state_url
-from otel_bridge.mapping.options import ContentCapture
+from otel_bridge.mapping.options import ContentCapture, GroupBy, Unsampled
 from otel_bridge.receiver.models import Filter
 from otel_bridge.settings.kinds import (
     Ages,
     BaseUrl,
     DurationMs,
+    Label,
     Listen,
     Lower,
     Names,
     Point,
     PositiveDurationMs,
+    ServiceName,
     Upper,
     Variable,
 )
+from otel_bridge.settings.links import TAKES, Links
+from otel_bridge.settings.section import Section
 
 DEFAULT_BASE_URL = "https://backend.composio.dev"
 DEFAULT_PROJECT = "default"
@@ -39,19 +43,13 @@ def _written(text: str) -> Any:
     return text
 
 
-class Section(BaseModel):
-    """A part of the settings; a key it does not have is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
 DetailPolicy = Literal["all", "failed", "none"]
 
 
 class ProjectSettings(Section):
     """One Composio project. What it leaves out comes from ``collect`` and ``mapping``."""
 
-    name: Annotated[str, Variable(None, "a name, 1 to 100 characters")] = Field(
+    name: Annotated[str, Label, Variable(None, "a name, 1 to 100 characters")] = Field(
         DEFAULT_PROJECT, min_length=1, max_length=100, description="Part of every id: choose it once."
     )
     api_key: Annotated[SecretStr | None, Variable("COMPOSIO_API_KEY", "the project API key", secret=True)] = (
@@ -60,7 +58,7 @@ class ProjectSettings(Section):
     base_url: Annotated[BaseUrl, Variable("COMPOSIO_BASE_URL", _URL)] = Field(
         DEFAULT_BASE_URL, description="Where Composio is."
     )
-    organization: Annotated[str | None, Variable(None, "a name")] = Field(
+    organization: Annotated[str | None, Label, Variable(None, "a name")] = Field(
         None, description="Projects of one organisation share one request budget."
     )
     filters: Annotated[tuple[Filter, ...], Variable(None, "a list of {field, operator, value}")] = Field(
@@ -78,9 +76,9 @@ class ProjectSettings(Section):
     concurrency: Annotated[int | None, Variable(None, "a number from 1 to 256")] = Field(
         None, ge=1, le=256, description="As `collect.concurrency`."
     )
-    service_name: Annotated[str | None, Variable(None, "a name")] = Field(
-        None, min_length=1, description="As `mapping.service_name`."
-    )
+    service_name: Annotated[
+        str | None, ServiceName, Variable(None, "a name; may hold {toolkit} and {project}")
+    ] = Field(None, min_length=1, description="As `mapping.service_name`.")
 
 
 class CollectSettings(Section):
@@ -122,6 +120,14 @@ class CollectSettings(Section):
         description="How long a record waits for a parent that is not logged yet: Composio logs a call when "
         "it ends, so a parent comes after its children.",
     )
+    correlation_wait: Annotated[DurationMs | None, Variable("OTEL_BRIDGE_CORRELATION_WAIT", _DURATION)] = (
+        Field(
+            None,
+            description="How long a record that no application has placed waits, counted from its time, for "
+            "a correlation. Unset: 5 s for a project that has used one within a day, nothing for others; "
+            "`0s`: never.",
+        )
+    )
     verify_every: Annotated[
         DurationMs, Variable("OTEL_BRIDGE_VERIFY_EVERY", "a duration such as 1d, or 0s for never")
     ] = Field(
@@ -157,7 +163,9 @@ class OtlpSettings(Section):
         if isinstance(value, dict):
             from urllib.parse import quote  # noqa: PLC0415 - only a file that writes them as a mapping needs it
 
-            return ",".join(f"{quote(str(k))}={quote(str(v))}" for k, v in value.items())
+            if not all(isinstance(each, str) or type(each) is int for each in value.values()):
+                raise ValueError("names and values, both text")
+            return ",".join(f"{quote(name)}={quote(str(each))}" for name, each in value.items())
         return value
 
     @field_validator("timeout", "insecure", mode="before")
@@ -206,7 +214,7 @@ class MappingSettings(Section):
     """What a record becomes."""
 
     service_name: Annotated[
-        str, Variable("OTEL_BRIDGE_SERVICE_NAME", "a name; may hold {toolkit} and {project}")
+        str, ServiceName, Variable("OTEL_BRIDGE_SERVICE_NAME", "a name; may hold {toolkit} and {project}")
     ] = Field("composio", min_length=1, description="`service.name` of exported tool calls.")
     span_kind: Annotated[
         Literal["internal", "client", "server"],
@@ -224,6 +232,21 @@ class MappingSettings(Section):
     redact: Annotated[
         tuple[str, ...], Names, Variable("OTEL_BRIDGE_REDACT", "key patterns, joined by commas")
     ] = Field((), description="Keys whose values are masked, besides the built-in list.")
+    group_by: Annotated[GroupBy, Lower, Variable("OTEL_BRIDGE_GROUP_BY", "none or session")] = Field(
+        GroupBy.NONE,
+        description="What calls share a trace by where nothing else says so: `session` makes one trace of a "
+        "session.",
+    )
+    unsampled: Annotated[Unsampled, Lower, Variable("OTEL_BRIDGE_UNSAMPLED", "own, join or drop")] = Field(
+        Unsampled.OWN,
+        description="What becomes of a call whose application did not sample its trace: a trace of its `own` "
+        "with a link, `join` that trace, or `drop` the span and keep the log record.",
+    )
+    link_retries: Annotated[bool, Lower, Variable("OTEL_BRIDGE_LINK_RETRIES", "true or false")] = Field(
+        default=True,
+        description="Whether a call is linked to the failed attempt before it, within one request or under "
+        "one parent.",
+    )
     sample: Annotated[float, Variable("OTEL_BRIDGE_SAMPLE", "a number from 0 to 1")] = Field(
         1.0, ge=0, le=1, description="The share of traces kept; failures always are."
     )
@@ -243,12 +266,23 @@ class MappingSettings(Section):
 class LedgerSettings(Section):
     """What the bridge remembers."""
 
-    state: Annotated[SecretStr, Variable("OTEL_BRIDGE_STATE", "sqlite:///PATH")] = Field(
-        default_factory=lambda: SecretStr(default_state_url()), description="The ledger."
+    state: Annotated[
+        SecretStr, Variable("OTEL_BRIDGE_STATE", "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+    ] = Field(default_factory=lambda: SecretStr(default_state_url()), description="The ledger.")
+    lease: Annotated[PositiveDurationMs, Variable("OTEL_BRIDGE_LEASE", "a duration such as 15s")] = Field(
+        _written("15s"),
+        description="With PostgreSQL: after so long without a sign of life a replica's work is taken over by "
+        "another one.",
     )
     keep: Annotated[PositiveDurationMs, Variable("OTEL_BRIDGE_KEEP", "a duration such as 2d")] = Field(
         _written("2d"),
         description="How long the ids of delivered records are kept once their window is sealed.",
+    )
+    keep_correlations: Annotated[
+        PositiveDurationMs, Variable("OTEL_BRIDGE_KEEP_CORRELATIONS", "a duration such as 1d")
+    ] = Field(
+        _written("1d"),
+        description="How long a correlation waits for its record; 100,000 are kept at most.",
     )
 
 
@@ -260,6 +294,21 @@ class HttpSettings(Section):
     ] = Field("127.0.0.1:8790", description="Where the endpoints are; empty turns them off.")
     token: Annotated[SecretStr | None, Variable("OTEL_BRIDGE_TOKEN", "a token", secret=True)] = Field(
         None, description="What `POST` endpoints ask for; without one they answer on loopback only."
+    )
+    lag_limit: Annotated[PositiveDurationMs, Variable("OTEL_BRIDGE_LAG_LIMIT", _DURATION)] = Field(
+        _written("5m"),
+        description="`/readyz` says no to a project that is further behind; at least three poll intervals.",
+    )
+    start_grace: Annotated[DurationMs, Variable("OTEL_BRIDGE_START_GRACE", _DURATION)] = Field(
+        _written("1m"), description="For how long after the start `/readyz` calls being behind `starting`."
+    )
+
+
+class LinkSettings(Section):
+    """Where the page leads: into the backends that hold what was delivered."""
+
+    trace: Annotated[Links, Variable("OTEL_BRIDGE_TRACE_LINKS", TAKES)] = Field(
+        default={}, description="Names, each with the URL template of a trace."
     )
 
 
@@ -276,6 +325,22 @@ class LogSettings(Section):
     ] = Field(None, description="Unset: text on a terminal, json elsewhere.")
 
 
+class TelemetrySettings(Section):
+    """What the bridge sends of itself, beside the tool calls and never mixed with them."""
+
+    signals: Annotated[
+        tuple[Literal["traces", "logs", "metrics", "none"], ...],
+        Names,
+        Lower,
+        Variable("OTEL_BRIDGE_TELEMETRY", "one or more of traces, logs, metrics, joined by commas, or none"),
+    ] = Field(
+        ("metrics",),
+        min_length=1,
+        description="What the bridge sends of itself over OTLP, as the service `otel-bridge`. Metrics go "
+        "where `export.signals` has metrics; `/metrics` has them always.",
+    )
+
+
 class SettingsModel(Section):
     """All of it, as the YAML file writes it."""
 
@@ -287,7 +352,9 @@ class SettingsModel(Section):
     mapping: MappingSettings = MappingSettings()
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     http: HttpSettings = HttpSettings()
+    links: LinkSettings = LinkSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @model_validator(mode="after")
     def _names_differ(self) -> SettingsModel:

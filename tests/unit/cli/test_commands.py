@@ -72,7 +72,7 @@ def test_status_before_and_after(around: Surroundings, capsys: pytest.CaptureFix
     assert run(["status"]) == 0
     table = capsys.readouterr().out
     assert "default" in table
-    assert " 30 " in table
+    assert "30 records delivered, nothing set aside" in table
     assert run(["status", "--json"]) == 0
     (project,) = json.loads(capsys.readouterr().out)
     assert project["delivered"] == 30
@@ -89,26 +89,10 @@ def test_show_explains_the_trace(around: Surroundings, capsys: pytest.CaptureFix
     assert json.loads(capsys.readouterr().out)["resourceLogs"]
     assert run(["show", "log_unknown"]) == 1
     assert "log_unknown" in capsys.readouterr().err
-    assert run(["show", around.ids[0], "--project", "other"]) == 1
-    assert "takes one of default" in capsys.readouterr().err
-
-
-def test_check_says_what_is_well_and_what_is_not(
-    around: Surroundings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["check"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["ok"] * len(lines)
-    monkeypatch.setenv("COMPOSIO_API_KEY", "")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9/datadoghq")
-    monkeypatch.setenv("OTEL_BRIDGE_START", "36h")
-    monkeypatch.setenv("OTEL_BRIDGE_STATE", "sqlite:////dev/null/ledger.db")
-    assert run(["check"]) == 1
-    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
-    assert len(failed) == 6
-    for word in ("ledger", "COMPOSIO_API_KEY", "127.0.0.1:9", "Datadog"):
-        assert any(word in line for line in failed)
-    del around
+    for command in (["show", around.ids[0]], ["retry"]):
+        assert run([*command, "--project", "other"]) == 2
+        assert "'other'" in (line := capsys.readouterr().err)
+        assert line.endswith("in the settings: default\n")
 
 
 def test_config_can_be_used_as_a_file(capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,6 +117,25 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) in {0, 2}
     assert run(["--help"]) == 0
     assert "emulate" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["", " ", "\x00"])
+def test_an_empty_config_is_said(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", "--config", name]) == 2
+    assert "--config is empty: takes the name of a YAML file" in capsys.readouterr().err
+
+
+def test_one_is_said_as_one(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OTEL_BRIDGE_START", "0s")
+    assert run(["run", "--once"]) == 0
+    assert run(["retry"]) == 0
+    assert run(["retry", around.ids[0]]) == 1
+    out, err = capsys.readouterr()
+    again = "0 records are tried again by the service, or by the next `otel-bridge run --once`"
+    assert out.splitlines() == ["0 records delivered", again, again]
+    assert err == "otel-bridge: 1 of 1 id is not set aside\n"
 
 
 def test_a_surprise_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,12 +16,14 @@ from simulated_clock import SimulatedClock
 from otel_bridge.emulator import EmulatorOptions, LogStore, create_app, record_of
 from otel_bridge.ledger import MemoryLedger
 from otel_bridge.mapping.mapper import Mapper
-from otel_bridge.mapping.options import MappingOptions
+from otel_bridge.mapping.options import MappingOptions, TraceOptions
 from otel_bridge.receiver.budget import Budget, Priority
 from otel_bridge.receiver.client import LogsClient
 from otel_bridge.retry import Backoff
+from otel_bridge.service.correlations import CorrelationWait
 from otel_bridge.service.delivery import BatchDelivery
 from otel_bridge.service.identities import IdentityResolver
+from otel_bridge.service.observer import NOBODY
 from otel_bridge.service.source import ProjectSource
 from otel_bridge.service.worker import ProjectWorker, WorkerOptions
 from otel_bridge.signals import Delivery, Outcome
@@ -77,6 +79,9 @@ class Bridge:
         self.detail = options.pop("detail", "all")
         self.recheck = options.pop("recheck", (30_000, 120_000))
         self.parent_wait_ms = options.pop("parent_wait_ms", 30_000)
+        self.traces = options.pop("traces", TraceOptions())
+        self.correlation_wait = options.pop("correlation_wait", CorrelationWait())
+        self.observer = options.pop("observer", NOBODY)
         self.client = LogsClient(
             base_url="http://127.0.0.1",
             api_key=SecretStr("ak_test"),
@@ -97,14 +102,20 @@ class Bridge:
             "p",
             ledger=self.ledger,
             resolver=IdentityResolver(
-                "p", self.ledger, lambda log_id: self.source.parent(log_id, Priority.HEAD)
+                "p",
+                self.ledger,
+                lambda log_id: self.source.parent(log_id, Priority.HEAD),
+                memory=self.ledger,
+                options=self.traces,
             ),
+            correlation_wait=self.correlation_wait,
             mapper=Mapper(MappingOptions(project="p")),
             exporter=self.destination,
             clock=self.clock,
             parent_wait_ms=self.parent_wait_ms,
             measure=self.measured.append,
             warn=self.warned.append,
+            observer=self.observer,
         )
         return ProjectWorker(
             WorkerOptions(

@@ -149,7 +149,7 @@ async def test_an_entry_that_nobody_can_read_is_missing_until_it_is_set_aside(br
     end = await collected(bridge)
     for log_id, entry in (
         ("log_nameless", b'"log_nameless"'),
-        ("log_named", b'{"id":"' + b"x" * 600 + b'"}'),
+        ("log_named", b'{"id":"' + b"x" * 3000 + b'"}'),
     ):
         bridge.add(log_id, age_s=1000)
         object.__setattr__(bridge.store.get(log_id), "entry", entry)
@@ -389,7 +389,7 @@ async def test_once_a_day_what_was_sealed_is_compared_and_repaired(
     assert (result.source, result.ledger, result.missing, result.repaired) == (21, 20, 1, 1)
     assert "log_behind" in bridge.destination.keys
     (warning,) = [each for each in caplog.records if each.levelname == "WARNING"]
-    assert "1 records were missing, 1 repaired" in warning.getMessage()
+    assert "1 record missing, 1 repaired" in warning.getMessage()
 
     before = bridge.requests
     await check.step()

@@ -139,6 +139,17 @@ async def test_a_record_whose_detail_stays_away_is_set_aside_and_comes_later(bri
     assert await bridge.set_aside() == {}
 
 
+async def test_a_record_that_is_tried_again_does_not_hold_up_those_after_it(bridge: Any) -> None:
+    for number in range(200):
+        bridge.add(f"log_{number:03}", age_s=3000 - number)
+    troubles = [Fault(status=500), Fault(status=500)]
+    bridge.fault = lambda path, _n: troubles.pop() if path.endswith("log_000") and troubles else None
+    keys = await bridge.once()
+    overtook = keys.index("log_000")
+    assert 100 < overtook < 200
+    assert sorted(keys) == [*keys[overtook : overtook + 1], *keys[:overtook], *keys[overtook + 1 :]]
+
+
 async def test_a_source_that_fails_for_every_record_sets_nothing_aside(bridge: Any) -> None:
     for number in range(20):
         bridge.add(f"log_{number}")

@@ -1,0 +1,147 @@
+"""Correlations on their way in, and how long a record waits for one."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from otel_bridge.errors import LedgerError
+from otel_bridge.ledger import Correlation, CorrelationOutcome, Registration, RemoteSpan
+from otel_bridge.service.logs import event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from otel_bridge.ledger import CorrelationKind, Ledger
+    from otel_bridge.mapping.traceparent import Traceparent
+    from otel_bridge.service.observer import Observer
+    from otel_bridge.times import Clock
+
+USUAL_WAIT_MS = 5_000
+_IN_USE_MS = 24 * 3_600_000
+_EXPIRE_EVERY_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class CorrelationWait:
+    """How long a record waits for its application to say where it belongs, counted from its time.
+
+    Attributes:
+        wait_ms: In ms, for every record; None for 5 s where a correlation was of use to the project, or came
+            too late for it, in the last 24 h, and for nothing elsewhere: who registers none never waits.
+    """
+
+    wait_ms: int | None = None
+
+    def for_project(self, correlated_ms: int | None, now_ms: int) -> int:
+        """The wait in ms.
+
+        Args:
+            correlated_ms: When a correlation was last of use to the project; None where that never was.
+            now_ms: The time.
+        """
+        if self.wait_ms is not None:
+            return self.wait_ms
+        in_use = correlated_ms is not None and now_ms - correlated_ms < _IN_USE_MS
+        return USUAL_WAIT_MS if in_use else 0
+
+
+class CorrelationRegister:
+    """Where correlations are registered.
+
+    Args:
+        ledger: Gives the ledger; None while the service starts.
+        observer: Gives who hears of it; None while the service starts.
+        clock: The time.
+        keep_ms: For how long a correlation is kept.
+    """
+
+    def __init__(
+        self,
+        ledger: Callable[[], Ledger | None],
+        observer: Callable[[], Observer | None],
+        clock: Clock,
+        keep_ms: int,
+    ) -> None:
+        self._ledger = ledger
+        self._observer = observer
+        self._clock = clock
+        self._keep_ms = keep_ms
+        self._expired_ms: int | None = None
+
+    async def register(self, given: Sequence[tuple[CorrelationKind, str, Traceparent]]) -> list[Registration]:
+        """Keep where calls belong, and say what came too late.
+
+        Args:
+            given: Each with what the key is, the key, and the application's span.
+
+        Returns:
+            In the same order.
+
+        Raises:
+            LedgerError: The ledger can't be used, or is not open yet.
+        """
+        ledger = self._ledger()
+        if ledger is None:
+            raise LedgerError("The ledger is not open yet")
+        now_ms = self._clock.now_ms()
+        answers = await ledger.register(
+            [
+                Correlation(
+                    kind,
+                    key,
+                    RemoteSpan(parent.trace_id, parent.span_id, parent.sampled),
+                    now_ms + self._keep_ms,
+                )
+                for kind, key, parent in given
+            ],
+            now_ms,
+        )
+        self._tell(answers)
+        await self._expire(ledger, now_ms)
+        return answers
+
+    def refused(self, count: int) -> None:
+        """So many were not accepted."""
+        self._count(None, "refused", count)
+
+    def _tell(self, answers: Iterable[Registration]) -> None:
+        counts = Counter((answer.outcome, answer.project) for answer in answers)
+        for (outcome, project), count in counts.items():
+            match outcome:
+                case CorrelationOutcome.LATE:
+                    self._count(project, "late", count)
+                    event(
+                        logging.WARNING,
+                        "correlation_late",
+                        f"{project}: {count} correlations came when their records had gone out without them; "
+                        "OTEL_BRIDGE_CORRELATION_WAIT makes records wait longer",
+                        project=project,
+                        count=count,
+                    )
+                case CorrelationOutcome.CONFLICT:
+                    self._count(project, "refused", count)
+                case _:
+                    self._count(project, "registered", count)
+
+    async def _expire(self, ledger: Ledger, now_ms: int) -> None:
+        if self._expired_ms is not None and abs(now_ms - self._expired_ms) < _EXPIRE_EVERY_MS:
+            return
+        self._expired_ms = now_ms
+        unused = await ledger.expire_correlations(now_ms)
+        if unused:
+            self._count(None, "unused", unused)
+            event(
+                logging.WARNING,
+                "correlation_unused",
+                f"{unused} correlations expired unused: no project that is collected has their logs, or "
+                "these had gone out before",
+                count=unused,
+            )
+
+    def _count(self, project: str | None, outcome: str, count: int) -> None:
+        observer = self._observer()
+        if observer is not None and count:
+            observer.correlations(project, outcome, count)

@@ -1,0 +1,157 @@
+"""What the service does, told to whoever watches: its metrics, its health, its page.
+
+One door for all of them, so that the collecting code says each thing once and knows none of its listeners.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from otel_bridge.circuit_state import CircuitState
+    from otel_bridge.errors import BridgeError, DestinationError
+    from otel_bridge.exporter.destination import Signal
+    from otel_bridge.ledger import Lane, SetAside, Window
+    from otel_bridge.service.delivery import Tally
+    from otel_bridge.signals import Delivery
+
+
+class Observer:
+    """Hears everything and does nothing; a listener overrides what it wants to hear.
+
+    Contract: methods are called on the event loop, return at once and raise nothing. Times are ms since the
+    epoch on the machine's clock; durations are seconds.
+    """
+
+    def polled(self, project: str, now_ms: int) -> None:
+        """The live lane has been collected up to the present."""
+
+    def poll_failed(self, project: str, error: BridgeError, now_ms: int) -> None:
+        """A pass of any lane failed: the source, a destination or the ledger did not do its part."""
+
+    def window_done(self, window: Window, listed: int, tally: Tally, now_ms: int) -> None:
+        """A pass is committed. ``window`` is as it was before: ``passes`` is 0 for a first pass."""
+
+    def deduplicated(self, project: str, count: int) -> None:
+        """So many listed records were known already, and nothing was done for them."""
+
+    def late(self, project: str, lateness_s: Sequence[float]) -> None:
+        """Records were found that no first pass had shown: how long after its time each was, in seconds."""
+
+    def delivered(self, project: str, lane: Lane, deliveries: Sequence[Delivery], now_ms: int) -> None:
+        """Acknowledged by every destination and committed."""
+
+    def delivery_failed(self, project: str, error: DestinationError, now_ms: int) -> None:
+        """A destination did not take a batch; it is sent again."""
+
+    def set_aside(self, project: str, records: Sequence[SetAside]) -> None:
+        """Records were set aside, for the first time or again."""
+
+    def resent(self, project: str, count: int) -> None:
+        """So many signals were sent more than once to find the refused ones."""
+
+    def requested(self, project: str, route: str, status: int | None, duration_s: float) -> None:
+        """The source answered a request, or did not (``status`` None). ``route``: list, detail, usage."""
+
+    def exported(
+        self, signal: Signal, records: int, size_bytes: int, duration_s: float, error: DestinationError | None
+    ) -> None:
+        """One request to a destination ended."""
+
+    def retried(self, signal: Signal) -> None:
+        """A request to a destination is sent once more after a wait."""
+
+    def circuit_changed(self, before: CircuitState, now: CircuitState) -> None:
+        """A far side went down or came back."""
+
+    def correlations(self, project: str | None, outcome: str, count: int) -> None:
+        """Correlations were ``registered``, ``used``, ``late``, ``unused`` (they expired) or ``refused``."""
+
+
+NOBODY: Final = Observer()
+"""For who is told of no listener."""
+
+
+class Observers(Observer):
+    """Tells several listeners.
+
+    Args:
+        listeners: In the order in which they hear.
+    """
+
+    def __init__(self, *listeners: Observer) -> None:
+        self._listeners = listeners
+
+    def polled(self, project: str, now_ms: int) -> None:
+        """See `Observer`."""
+        for each in self._listeners:
+            each.polled(project, now_ms)
+
+    def poll_failed(self, project: str, error: BridgeError, now_ms: int) -> None:
+        """See `Observer`."""
+        for each in self._listeners:
+            each.poll_failed(project, error, now_ms)
+
+    def window_done(self, window: Window, listed: int, tally: Tally, now_ms: int) -> None:
+        """See `Observer`."""
+        for each in self._listeners:
+            each.window_done(window, listed, tally, now_ms)
+
+    def deduplicated(self, project: str, count: int) -> None:
+        """See `Observer`."""
+        for each in self._listeners:
+            each.deduplicated(project, count)
+
+    def late(self, project: str, lateness_s: Sequence[float]) -> None:
+        """See `Observer`."""
+        for each in self._listeners:
+            each.late(project, lateness_s)
+
+    def delivered(self, project: str, lane: Lane, deliveries: Sequence[Delivery], now_ms: int) -> None:
+        """See `Observer`."""
+        for each in self._listeners:
+            each.delivered(project, lane, deliveries, now_ms)
+
+    def delivery_failed(self, project: str, error: DestinationError, now_ms: int) -> None:
+        """See `Observer`."""
+        for each in self._listeners:
+            each.delivery_failed(project, error, now_ms)
+
+    def set_aside(self, project: str, records: Sequence[SetAside]) -> None:
+        """See `Observer`."""
+        for each in self._listeners:
+            each.set_aside(project, records)
+
+    def resent(self, project: str, count: int) -> None:
+        """See `Observer`."""
+        for each in self._listeners:
+            each.resent(project, count)
+
+    def requested(self, project: str, route: str, status: int | None, duration_s: float) -> None:
+        """See `Observer`."""
+        for each in self._listeners:
+            each.requested(project, route, status, duration_s)
+
+    def exported(
+        self, signal: Signal, records: int, size_bytes: int, duration_s: float, error: DestinationError | None
+    ) -> None:
+        """See `Observer`."""
+        for each in self._listeners:
+            each.exported(signal, records, size_bytes, duration_s, error)
+
+    def retried(self, signal: Signal) -> None:
+        """See `Observer`."""
+        for each in self._listeners:
+            each.retried(signal)
+
+    def circuit_changed(self, before: CircuitState, now: CircuitState) -> None:
+        """See `Observer`."""
+        for each in self._listeners:
+            each.circuit_changed(before, now)
+
+    def correlations(self, project: str | None, outcome: str, count: int) -> None:
+        """See `Observer`."""
+        for each in self._listeners:
+            each.correlations(project, outcome, count)

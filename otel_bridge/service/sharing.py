@@ -1,0 +1,102 @@
+"""The door to the replicas, for a service that may be one process as well: what they need is an extra."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from otel_bridge.ledger.leases import SharedLedger
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from otel_bridge.ledger import Ledger
+    from otel_bridge.ledger.leases import ReplicaStatus
+    from otel_bridge.receiver.budget import Budget
+    from otel_bridge.service.running import Running
+    from otel_bridge.times import Clock
+
+
+def for_workers(ledger: Ledger) -> Ledger:
+    """The ledger that a running service's workers commit to: a shared one only under a lease."""
+    if not isinstance(ledger, SharedLedger):
+        return ledger
+    from otel_bridge.service.replicas.turns import guarded  # noqa: PLC0415 - see the module
+
+    return guarded(ledger)
+
+
+@asynccontextmanager
+async def alone(
+    ledger: Ledger, projects: Sequence[str], lease_s: float, clock: Clock
+) -> AsyncIterator[Ledger]:
+    """The ledger for a command that collects by itself, with no replica at the same projects meanwhile.
+
+    Args:
+        ledger: Opened. One that is not shared has its own way to keep others out.
+        projects: What the command collects.
+        lease_s: How long a lease holds unless it is renewed, in seconds.
+        clock: The time.
+
+    Raises:
+        LedgerInUse: Replicas collect one of the projects.
+    """
+    if not isinstance(ledger, SharedLedger):
+        yield ledger
+        return
+    from otel_bridge.service.replicas.alone import holding  # noqa: PLC0415 - see the module
+
+    async with holding(ledger, projects, lease_s, clock) as held:
+        yield held
+
+
+async def share_work(state: Running, ledger: SharedLedger, stop: asyncio.Event) -> None:
+    """Take part in the work of all replicas until the service stops.
+
+    Args:
+        state: With its workers.
+        ledger: Opened, and theirs.
+        stop: Set when the service stops.
+
+    Raises:
+        LedgerError: The queue of work can't be made.
+    """
+    from otel_bridge.ledger.postgres import PostgresLedger  # noqa: PLC0415 - see the module
+    from otel_bridge.service.replicas.replica import Replica  # noqa: PLC0415 - see the module
+
+    assert isinstance(ledger, PostgresLedger)  # noqa: S101 - the only one there is
+    replica = Replica(
+        ledger.address,
+        ledger,
+        {worker.project: worker for worker in state.workers},
+        clock=state.clock,
+        lease_s=state.settings.ledger.lease / 1000,
+        poll_interval_s=state.settings.collect.poll_interval / 1000,
+        stop=stop,
+    )
+
+    async def others(alive: Sequence[ReplicaStatus]) -> None:
+        divide_budgets(state.budgets, alive)
+        for status in await ledger.status(state.projects):
+            if status.watermark_ms is not None and status.project in state.projects:
+                state.health.stands_at(status.project, status.watermark_ms)
+
+    await replica.run(others)
+
+
+def divide_budgets(budgets: Mapping[str, Budget], alive: Sequence[ReplicaStatus]) -> None:
+    """Let the organisation's share hold for all replicas together: each has an equal part of it.
+
+    What the source says is left of the organisation's budget is the same for all, and steers each by itself.
+
+    Args:
+        budgets: By project; those of one organisation are one object.
+        alive: All replicas.
+    """
+    parts: dict[int, int] = {}
+    for project, budget in budgets.items():
+        sharing = sum(project in replica.projects for replica in alive)
+        parts[id(budget)] = max(parts.get(id(budget), 1), sharing)
+    for budget in budgets.values():
+        budget.divide(parts[id(budget)])

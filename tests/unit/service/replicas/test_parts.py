@@ -1,0 +1,82 @@
+"""Who does what: work goes to who has the least of it, and stays with who knows it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+from simulated_clock import SimulatedClock
+
+from otel_bridge.ledger.leases import ReplicaStatus
+from otel_bridge.receiver.budget import Budget, Priority
+from otel_bridge.service.replicas.parts import BY_NAME, PARTS, dealt, queue_of
+from otel_bridge.service.sharing import divide_budgets
+from otel_bridge.service.worker import ProjectWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROJECTS = [f"p{n}" for n in range(12)]
+
+
+def replica(name: str, projects: Sequence[str] = tuple(PROJECTS)) -> ReplicaStatus:
+    return ReplicaStatus(name, tuple(projects), 0, 0)
+
+
+def test_parts_are_the_steps_of_a_worker_the_most_urgent_first() -> None:
+    assert [part.priority for part in PARTS] == sorted((part.priority for part in PARTS), reverse=True)
+    assert [part.name for part in PARTS if part.urgent] == ["head"]
+    assert isinstance(ProjectWorker.steps, property)
+
+
+@given(st.integers(1, 6), st.integers(1, 12), st.lists(st.integers(0, 3), min_size=6, max_size=6))
+def test_everybody_has_equally_much_to_do(replicas: int, projects: int, before: list[int]) -> None:
+    alive = [replica(f"r{n}") for n in range(replicas)]
+    load = {queue_of(each.name, urgent=True): before[n] for n, each in enumerate(alive)}
+    jobs = dealt([(project, "head") for project in PROJECTS[:projects]], alive, load)
+    assert [project for project, _, _ in jobs] == PROJECTS[:projects]
+    after = Counter(load) + Counter(queue for _, _, queue in jobs)
+    least = min(after[queue] for queue in load)
+    assert all(after[queue] in {count, least, least + 1} for queue, count in load.items())
+
+
+def test_what_is_urgent_has_workers_of_its_own() -> None:
+    jobs = dealt([("p0", "head"), ("p0", "backfill")], [replica("a")], {})
+    assert [queue.split("-")[0] for _, _, queue in jobs] == ["head", "rest"]
+    assert BY_NAME["head"].urgent
+
+
+def test_a_replica_gets_only_what_it_is_pinned_to() -> None:
+    alive = [replica("a", ["p0"]), replica("b", ["p1"])]
+    jobs = dealt([("p0", "head"), ("p1", "head"), ("p2", "head")], alive, {})
+    assert [(project, queue) for project, _, queue in jobs] == [
+        ("p0", queue_of("a", urgent=True)),
+        ("p1", queue_of("b", urgent=True)),
+    ]
+
+
+def test_a_project_comes_back_to_the_replica_that_knows_it() -> None:
+    alive = [replica("a"), replica("b"), replica("c")]
+    first = dealt([("p3", "head")], alive, {})
+    assert all(dealt([("p3", "head")], alive[::-1], {}) == first for _ in range(3))
+
+
+def test_a_queue_has_a_short_name_whatever_the_replica_is_called() -> None:
+    assert len(queue_of("x" * 500 + "\ud800", urgent=False)) < 40
+
+
+async def test_replicas_share_the_organisations_budget() -> None:
+    clock = SimulatedClock()
+    shared, own = Budget(0.5, clock, name="org"), Budget(0.5, clock)
+    for budget in (shared, own):
+        await budget.acquire(Priority.HEAD)
+        budget.observe({"X-RateLimit": "1000", "X-RateLimit-Remaining": "999"}, 200)
+    budgets = {"p0": shared, "p1": shared, "p2": own}
+    divide_budgets(budgets, [replica("a", ["p0", "p2"]), replica("b", ["p0"]), replica("c", ["p1"])])
+    assert (shared.state.allowed, own.state.allowed) == (250, 500)
+    divide_budgets(budgets, [replica("a")] * 5)
+    assert (shared.state.allowed, own.state.allowed) == (100, 100)
+    divide_budgets(budgets, [])
+    assert (shared.state.allowed, own.state.allowed) == (500, 500)

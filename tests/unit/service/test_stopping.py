@@ -1,0 +1,82 @@
+"""A stop waits for what is with a destination, and for nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from otel_bridge.service import stopping
+from otel_bridge.service.stopping import Hand, finish
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    import pytest
+
+
+async def stopped(*passes: tuple[Coroutine[None, None, str], Hand]) -> tuple[list[asyncio.Task[str]], float]:
+    """Start the passes, stop, and tell how long they took to end, in seconds."""
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(each) for each, _ in passes]
+    await asyncio.sleep(0.01)
+    stop.set()
+    began_s = time.monotonic()
+    await finish(tasks, [hand for _, hand in passes], stop)
+    return tasks, time.monotonic() - began_s
+
+
+async def hang() -> str:
+    await asyncio.Event().wait()
+    return "never"
+
+
+async def deliver(hand: Hand, seconds: float, *, then_hang: bool = False) -> str:
+    with hand.holding():
+        await asyncio.sleep(seconds)
+    if then_hang:
+        await asyncio.Event().wait()
+    return "delivered"
+
+
+async def test_a_source_that_hangs_does_not_hold_up_a_stop() -> None:
+    (task,), seconds = await stopped((hang(), Hand()))
+    assert task.cancelled()
+    assert seconds < stopping.IDLE_GRACE_S + 0.5
+
+
+async def test_a_batch_in_hand_is_finished() -> None:
+    hand = Hand()
+    long = stopping.IDLE_GRACE_S + 0.4
+    (task, other), seconds = await stopped((deliver(hand, long), hand), (hang(), Hand()))
+    assert task.result() == "delivered"
+    assert other.cancelled()
+    assert seconds < long + 0.5
+
+
+async def test_what_comes_after_the_batch_is_left() -> None:
+    hand = Hand()
+    (task,), seconds = await stopped((deliver(hand, 0.7, then_hang=True), hand))
+    assert task.cancelled()
+    assert hand.empty
+    assert seconds < 1.3
+
+
+async def test_a_batch_that_is_never_acknowledged_is_left_in_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(stopping, "IDLE_GRACE_S", 0.01)
+    monkeypatch.setattr(stopping, "STOP_GRACE_S", 0.2)
+    hand = Hand()
+    (task,), seconds = await stopped((deliver(hand, 60), hand))
+    assert task.cancelled()
+    assert hand.empty
+    assert seconds < 1
+    assert "delivered again" in caplog.text
+
+
+async def test_without_a_stop_it_waits_for_the_end() -> None:
+    hand = Hand()
+    task = asyncio.create_task(deliver(hand, 0.1))
+    await finish([task], [hand], asyncio.Event())
+    assert task.result() == "delivered"
