@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test check lint types imports coverage docs e2e bench format clean
+.PHONY: phoenix demo test check lint types imports coverage docs e2e bench format clean sdk
 .DEFAULT_GOAL := help
 
 help:
@@ -18,7 +18,7 @@ demo: $(VENV)/.installed
 
 ## test      the tests
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --quiet tests/unit tests/contract tests/integration
+	$(BIN)/python -m pytest --quiet --numprocesses=auto tests/unit tests/contract tests/integration
 
 ## check     everything that guards main
 check: lint types imports coverage docs
@@ -37,23 +37,68 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-## e2e       real processes, real signals, an independent collector
-e2e: $(VENV)/.test
-	$(BIN)/python -m pytest --quiet tests/e2e
+## e2e       real processes, real signals, real backends where they are there; faults, deployment files, documentation
+e2e: $(VENV)/.test sdk
+	$(BIN)/python -m pytest --quiet --numprocesses=3 tests/e2e tests/faults tests/deploy tests/docs
 
+# Both runs keep their data apart, since the second must not replace the first.
 coverage: $(VENV)/.dev
-	$(BIN)/coverage erase
-	$(BIN)/python -m pytest --quiet --cov --cov-report= --cov-fail-under=0 tests
-	rm -f .coverage.*
+	COVERAGE_FILE=.coverage.of_units PYTEST_ADDOPTS="--cov --cov-report= --cov-fail-under=0" $(MAKE) test
+	COVERAGE_FILE=.coverage.of_processes PYTEST_ADDOPTS="--cov --cov-report= --cov-fail-under=0" $(MAKE) e2e
+	$(MAKE) coverage-report
+
+.PHONY: coverage-report
+coverage-report: $(VENV)/.dev
+	$(BIN)/coverage combine --keep .coverage.of_units .coverage.of_processes
 	$(BIN)/coverage report
+
+## audit     what runs in production: pinned, within the tested ranges, not withdrawn, without known weakness
+.PHONY: audit
+audit: $(VENV)/.test
+	@test -x .venv-audit/bin/pip-audit || { $(PYTHON) -m venv .venv-audit \
+	  && .venv-audit/bin/python -m pip --disable-pip-version-check --quiet install 'pip-audit>=2.7,<3'; } || true
+	@$(BIN)/python tests/dependency_audit.py
 
 ## docs      the documentation says what the program does
 docs: $(VENV)/.test
 	$(BIN)/python -m pytest --quiet tests/docs
 
 ## bench     speed and memory, as ratios to a floor measured in the same run
-bench: $(VENV)/.test
-	$(BIN)/python tests/bench/drain.py
+bench: $(VENV)/.test .venv-bench/.installed
+	$(BIN)/python tests/bench/drain.py --json bench.json
+	$(BIN)/python tests/bench/instrumentor.py
+
+.venv-bench/.installed: tests/bench/others.txt $(VENV)/bin/python
+	@echo "installing what the bridge is compared with …"
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip --disable-pip-version-check --quiet install --requirement $< || echo "not installed"
+	@touch $@
+
+## phoenix   a trace store of others, which tests read back from
+phoenix: .venv-phoenix/.installed
+
+.venv-phoenix/.installed: tests/e2e/phoenix.txt $(VENV)/bin/python
+	@echo "installing Arize Phoenix …"
+	@$(PYTHON) -m venv .venv-phoenix
+	@.venv-phoenix/bin/python -m pip --disable-pip-version-check --quiet install --requirement $<
+	@touch $@
+
+## sdk       the vendor's SDKs for Python and TypeScript, which tests run against the emulator
+sdk: .venv-sdk/0.30/.installed .venv-sdk/0.20/.installed .node-sdk/.installed
+
+.venv-sdk/%/.installed: tests/sdk/composio-%.txt $(VENV)/bin/python pyproject.toml
+	@echo "installing the vendor's Python SDK $* …"
+	@$(PYTHON) -m venv .venv-sdk/$*
+	@.venv-sdk/$*/bin/python -m pip --disable-pip-version-check --quiet install --no-compile --no-deps --requirement $< --editable .
+	@touch $@
+
+# Without Node, or where it can't be had, its tests say that they were skipped.
+.node-sdk/.installed: tests/sdk/package.json
+	@mkdir -p .node-sdk
+	@cp tests/sdk/package.json .node-sdk/
+	@echo "installing the vendor's TypeScript SDK …"
+	@npm install --prefix .node-sdk --no-package-lock --no-audit --no-fund --silent || echo "not installed"
+	@touch $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
@@ -76,7 +121,12 @@ $(VENV)/.dev: $(VENV)/bin/python $(SOURCES)
 	@touch $@ $(VENV)/.test $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-audit .venv-bench .venv-sdk .node-sdk .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+## replicas  the fault suite of several replicas with 50 projects and 100,000 records
+.PHONY: replicas
+replicas: $(VENV)/.test
+	OTEL_BRIDGE_REPLICAS_LARGE=1 $(BIN)/python -m pytest --quiet -s tests/faults/test_replicas.py
 
 ## soak      the fault suite for longer: MINUTES=30 by default
 MINUTES ?= 30

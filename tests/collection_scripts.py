@@ -88,11 +88,13 @@ class Family:
     """``parents``: for each member its parent's number, -1 for one that does not exist, None for a root.
 
     ``delays``: when each is seen, as a share of what the parent's wait allows.
+    ``troubles``: what the first requests for each one's detail meet, whoever asks.
     """
 
     parents: tuple[int | None, ...]
     delays: tuple[float, ...]
     traced: bool
+    troubles: tuple[tuple[str, ...], ...]
 
 
 Step: TypeAlias = Restart | Arm | Outage | ListTrouble | Slow | ClockStep | Burst | OnEdge | Family
@@ -188,6 +190,8 @@ async def _on_edge(world: World, name: str, step: OnEdge, late_s: int) -> None:
 def _family(world: World, name: str, step: Family, parent_s: int) -> None:
     ids = [f"{name}_{index}" for index in range(len(step.parents))]
     for index, parent in enumerate(step.parents):
+        if step.troubles[index]:
+            world.source.trouble[ids[index]] = list(step.troubles[index])
         fields: dict[str, object] = {}
         if parent is not None:
             fields["parent"] = {"log_id": f"{name}_gone" if parent < 0 else ids[parent]}
@@ -198,6 +202,11 @@ def _family(world: World, name: str, step: Family, parent_s: int) -> None:
 
 # ── how each is drawn ────────────────────────────────────────────────────────────────────────────────────
 _SHARES = st.sampled_from([0.0, 1.0, 0.3, 0.02, 0.8])
+# Of a member's detail, what passes: a parent that is listed, and whose detail is 404 or stays 5xx for longer
+# than the wait, counts as missing.
+_PASSING_TROUBLE = st.one_of(
+    st.just(()), st.lists(st.sampled_from(["404", "500", "timeout"]), max_size=2).map(tuple)
+)
 _DETAIL_TROUBLE = st.lists(st.sampled_from(["404", "500", "503", "timeout", "html"]), max_size=9).map(tuple)
 
 
@@ -207,10 +216,9 @@ def _families(draw: st.DrawFn) -> Family:
     parents = st.one_of(st.integers(0, size - 1), st.none(), st.just(-1))
     return Family(
         tuple(draw(st.lists(parents, min_size=size, max_size=size))),
-        # A member's detail has no troubles of its own: a parent that is listed, and whose detail is 404 or
-        # stays 5xx for longer than the wait, counts as missing.
         tuple(draw(st.lists(_SHARES, min_size=size, max_size=size))),
         draw(st.booleans()),
+        tuple(draw(st.lists(_PASSING_TROUBLE, min_size=size, max_size=size))),
     )
 
 

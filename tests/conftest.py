@@ -49,10 +49,10 @@ def _check_address(connection: socket.socket, address: Any) -> None:
 def own_log() -> Iterator[None]:
     """A command sets the log up for its process; here the next test gets it as it was."""
     loggers = [logging.getLogger(name) for name in ("otel_bridge", "opentelemetry")]
-    before = [(each.handlers[:], each.propagate, each.level) for each in loggers]
+    before = [(each.handlers[:], each.filters[:], each.propagate, each.level) for each in loggers]
     yield
-    for each, (handlers, propagate, level) in zip(loggers, before, strict=True):
-        each.handlers[:], each.propagate = handlers, propagate
+    for each, (handlers, filters, propagate, level) in zip(loggers, before, strict=True):
+        each.handlers[:], each.filters[:], each.propagate = handlers, filters, propagate
         each.setLevel(level)
 
 
@@ -94,6 +94,12 @@ def loopback_only() -> Iterator[list[str]]:
         patch.setattr(socket.socket, "sendto", guarded_sendto)
         patch.setattr(socket, "getaddrinfo", guarded_getaddrinfo)
         yield _attempts
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long tests first, so that with several workers (``-n``) none of them is left over at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.hookimpl(wrapper=True)

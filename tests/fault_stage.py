@@ -94,6 +94,10 @@ class Stage:
         self.fault = lambda _path, _number: None
         self.sink.policy = ChaoticSink().policy
         self.sink.hangs_up_unread = lambda: False
+        await self.end_feed()
+
+    async def end_feed(self) -> None:
+        """No further records."""
         if self.feed is not None:
             self.feed.cancel()
             await asyncio.gather(self.feed, return_exceptions=True)
@@ -170,6 +174,14 @@ class Service:
         assert self.process.returncode == 0, self.log
         assert "Traceback" not in self.log
         assert KEY not in self.log
+
+    async def until_it_asks(self, timeout_s: float = 60) -> None:
+        """Wait for its first request to the source, which nobody else asks meanwhile."""
+        before = self.stage.requests
+        async with asyncio.timeout(timeout_s):
+            while self.stage.requests == before:
+                assert self.process.returncode is None, self.log
+                await asyncio.sleep(0.01)
 
     async def until_logged(self, words: str, timeout_s: float = 60) -> None:
         """Wait for words in the log."""

@@ -1,4 +1,4 @@
-"""The page on delivery names tests: each of them exists."""
+"""The pages on delivery and security name tests: each of them exists."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
+FILES = re.compile(r"`(tests/[\w/.]+)`")
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 
-def test_every_test_that_the_page_on_delivery_names_exists() -> None:
-    named = NAMED.findall((ROOT / "docs" / "delivery.md").read_text())
+@pytest.mark.parametrize("page", ["delivery.md", "security.md"])
+def test_every_test_that_a_page_names_exists(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    assert [path for path in FILES.findall(text) if not (ROOT / path).exists()] == []
+    named = NAMED.findall(text)
     assert named
     missing = [f"{file}::{name}" for file, name in named if name not in functions_in(ROOT / file)]
     assert missing == []

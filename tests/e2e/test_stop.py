@@ -1,0 +1,43 @@
+"""SIGTERM ends the service at once where nothing is with a destination, whatever the source does."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from bridge_process import KEY, environment, finish, start
+
+from otel_bridge.emulator import EmulatorOptions, EmulatorServer
+from otel_bridge.emulator.faults import Fault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROMISED_S = 10
+
+
+@pytest.mark.parametrize("arguments", [("run",), ("run", "--once")])
+async def test_a_source_that_hangs_does_not_hold_up_a_stop(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    asked = asyncio.Event()
+
+    def hang(_path: str, _number: int) -> Fault:
+        asked.set()
+        return Fault(hang=True)
+
+    async with EmulatorServer(EmulatorOptions(logs=3, fault=hang)) as server:
+        env = environment(tmp_path, COMPOSIO_API_KEY=KEY, COMPOSIO_BASE_URL=server.base_url)
+        process = await start(*arguments, env=env)
+        async with asyncio.timeout(60):
+            await asked.wait()
+        process.send_signal(signal.SIGTERM)
+        began_s = time.monotonic()
+        done = await finish(process, 30)
+    seconds = time.monotonic() - began_s
+    assert seconds < PROMISED_S / 2
+    assert done.status == (0 if arguments == ("run",) else 1)
+    assert "Traceback" not in done.err
