@@ -207,7 +207,7 @@ async def test_one_record_that_makes_a_destination_refuse_costs_no_other(tmp_pat
         poison = sorted(on.ids)[7]
         on.sink.policy = poisoned_by({poison})
         done = await on.once()
-        assert_line(done, "1 records set aside")
+        assert_line(done, "1 record set aside")
         assert f"{LOGS - 1} records delivered" in done.out
         on.assert_nothing_lost_and_nothing_differs(but=frozenset({poison}))
         assert on.sink.resent == 0
@@ -280,7 +280,7 @@ async def one_bad_detail(where: Path, fault: Fault, reason: str) -> None:
         # Nobody's parent, so that nobody else is concerned.
         bad = next(log_id for log_id in sorted(on.ids) if is_leaf(on, log_id))
         on.fault = lambda path, _: fault if path == f"{DETAIL_PREFIX}{bad}" else None
-        assert_line(await on.once(), "1 records set aside", reason)
+        assert_line(await on.once(), "1 record set aside", reason)
         on.assert_nothing_lost_and_nothing_differs(but=frozenset({bad}))
 
 
