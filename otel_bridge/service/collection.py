@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     from otel_bridge.times import Clock
 
 BATCH_RECORDS = 256
+FIRST_BATCH_RECORDS = 32
+"""A batch is what a kill may make go out again. A process that has just begun, or whose destination has just
+failed, is the likeliest to be killed: it starts small and doubles with each batch that is delivered.
+"""
+
 _SOURCE_DOWN = 8
 _NS_PER_MS = 1_000_000
 
@@ -83,6 +88,7 @@ class Collection:
         self._delivery = delivery
         self._ages_ms = tuple(recheck_ages_ms)
         self._claims = claims
+        self._batch_records = FIRST_BATCH_RECORDS
         self._settling = asyncio.Lock()
         self._in_hand: tuple[list[Detail | Failure], tuple[int, int]] | None = None
         self._stop = stop
@@ -230,10 +236,11 @@ class Collection:
     async def _next_batch(self, details: AsyncGenerator[Detail | Failure]) -> list[Detail | Failure]:
         """As many details as a batch has, or what is left of them."""
         batch: list[Detail | Failure] = []
+        most = min(self._batch_records, BATCH_RECORDS)
         with self.spans.span("details") as span:
             async for each in details:
                 batch.append(each)
-                if len(batch) == BATCH_RECORDS:
+                if len(batch) == most:
                     break
             span.set_attribute("otel_bridge.records", len(batch))
         return batch
@@ -254,7 +261,10 @@ class Collection:
             delivered = await self._delivery.deliver(batch, within, before)
         except DestinationError:
             self._in_hand = (batch, within)
+            self._batch_records = FIRST_BATCH_RECORDS
             raise
+        if len(batch) == self._batch_records:
+            self._batch_records = min(2 * self._batch_records, BATCH_RECORDS)
         tally.add(delivered)
         self.tally.add(delivered)
         self.leave_if_stopped()

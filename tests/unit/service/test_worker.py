@@ -213,6 +213,33 @@ async def test_what_the_list_shows_and_nobody_can_read_is_named(bridge: Any) -> 
     assert await bridge.once() == ["log_good"]
 
 
+async def test_batches_start_small_and_grow_while_the_destination_takes_them(bridge: Any) -> None:
+    sizes: list[int] = []
+    export = bridge.destination.export
+
+    async def watched(deliveries: Any) -> Any:
+        sizes.append(len(deliveries))
+        return await export(deliveries)
+
+    bridge.destination.export = watched
+    for number in range(800):
+        bridge.add(f"log_{number}", age_s=3000 - number)
+    await bridge.once()
+    assert sizes[:3] == [32, 64, 128]
+    assert sum(sizes) == 800
+    assert max(sizes) == collection.BATCH_RECORDS
+
+    for number in range(800, 1600):
+        bridge.add(f"log_{number}", age_s=0)
+    await asyncio.create_task(bridge.clock.sleep(5))
+    bridge.destination.failures = [DestinationUnavailable("503")]
+    with pytest.raises(DestinationUnavailable):
+        await bridge.once()
+    sizes.clear()
+    await bridge.once()
+    assert sizes[0] == collection.FIRST_BATCH_RECORDS
+
+
 async def test_stopping_in_the_middle_keeps_what_was_delivered(
     bridge: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
