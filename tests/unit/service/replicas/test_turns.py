@@ -242,9 +242,24 @@ async def test_a_command_that_collects_by_itself_keeps_replicas_out(ledger: Shar
     with pytest.raises(LedgerInUse, match="the replica another collects q: stop the replicas first"):
         async with alone(ledger, ["p", "q"], 60, clock):
             pass
-    async with alone(ledger, ["p"], 1.5, clock):
-        await asyncio.sleep(2)
-        assert all(each.expires_in_ms > 0 for each in await ledger.leases()), "they are renewed"
+
+
+async def test_a_command_that_collects_by_itself_renews_what_it_holds(
+    ledger: SharedLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = SimulatedClock(auto=False)
+    async with alone(ledger, ["p"], 60, clock):
+        # The database's clock decides, and is nobody's to turn: so the leases are made short instead.
+        postgres_cluster.cluster().sql(
+            "UPDATE otel_bridge.leases SET expires_at = now() + interval '1 s'", "bridge"
+        )
+        await clock.advance(20)
+        async with asyncio.timeout(10):
+            while any(each.expires_in_ms < 30_000 for each in await ledger.leases()):
+                await asyncio.sleep(0.01)
+        assert len(await ledger.leases()) == len(PARTS)
+    assert await ledger.leases() == []
+    assert "ledger_failed" not in caplog.text
 
 
 async def test_a_ledger_of_one_process_is_used_as_it_is() -> None:
