@@ -7,8 +7,21 @@ from typing import TYPE_CHECKING, Any
 import composio_client as vendor
 import pytest
 
+from contract.vendor_client import START_MS, connect, running
+from otel_bridge.emulator import EmulatorOptions, LogStore, generate
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from composio_client import Composio
+
+
+@pytest.fixture
+def client() -> Iterator[Composio]:
+    """To an emulator of their own: what they execute is logged, and other tests count what is there."""
+    store = LogStore(generate(1, 7, START_MS - 60_000, START_MS))
+    with running(EmulatorOptions(), store) as server, connect(server) as connected:
+        yield connected
 
 
 def test_a_session_executes_tools(client: Composio) -> None:
