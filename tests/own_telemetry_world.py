@@ -15,7 +15,8 @@ from recording_sink import RecordingSink
 from otel_bridge.emulator import EmulatorOptions, EmulatorServer
 from otel_bridge.ledger import open_ledger
 from otel_bridge.service import gauges
-from otel_bridge.service.assembly import otlp_exporter, workers
+from otel_bridge.service.assembly import otlp_exporter
+from otel_bridge.service.crew import workers
 from otel_bridge.service.own_telemetry import own_telemetry
 from otel_bridge.settings import load
 from otel_bridge.times import SystemClock

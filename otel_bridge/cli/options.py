@@ -12,6 +12,7 @@ import typer
 from otel_bridge.errors import SettingsError
 from otel_bridge.service import logs
 from otel_bridge.service.logs import event
+from otel_bridge.service.roster import say_refused
 from otel_bridge.settings import ProjectSettings, Settings, load, unknown_variables
 
 ConfigFile = Annotated[
@@ -32,6 +33,7 @@ def read_settings(config: str | None) -> Settings:
     settings = read_quietly(config)
     for line in unknown_variables(os.environ):
         event(logging.WARNING, "unknown_variable", line)
+    say_refused(settings.found)
     return settings
 
 

@@ -33,8 +33,9 @@ def pinned(settings: Settings, names: str) -> Settings:
         SettingsError: One of them is not there, or the ledger is one process's alone.
     """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    known = {project.name: project for project in settings.projects}
-    unknown = [name for name in wanted if name not in known]
+    known = [project.name for project in settings.projects]
+    # Where projects come and go, one that is not there yet may come.
+    unknown = [] if settings.projects_place else [name for name in wanted if name not in known]
     if unknown or not wanted:
         what = repr(unknown[0]) if unknown else "empty"
         raise SettingsError(
@@ -45,4 +46,4 @@ def pinned(settings: Settings, names: str) -> Settings:
             "worker takes a ledger that replicas share: set OTEL_BRIDGE_STATE to postgresql://…, "
             "or use otel-bridge run"
         )
-    return settings.model_copy(update={"projects": tuple(known[name] for name in dict.fromkeys(wanted))})
+    return settings.pinned_to(wanted)

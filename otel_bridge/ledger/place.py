@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import platformdirs
 
@@ -95,6 +95,19 @@ def open_ledger(
         ledger, read_address = _postgres_modules()
         return ledger(read_address(url), clock, read_only=read_only)
     return SqliteLedger(sqlite_path(url), clock, read_only=read_only, shared=shared, on_notice=on_notice)
+
+
+def project_rows(url: str) -> list[tuple[str, Any]]:
+    """The projects that a PostgreSQL ledger's table names: name and settings, by name. Blocks.
+
+    Raises:
+        SettingsError: As ``open_ledger``.
+        LedgerError: The database can't be used.
+    """
+    _, read_address = _postgres_modules()
+    from otel_bridge.ledger.postgres_project_settings import read_rows  # noqa: PLC0415 - an extra
+
+    return read_rows(read_address(url))
 
 
 def _postgres_modules() -> tuple[type[PostgresLedger], Callable[[str], Address]]:

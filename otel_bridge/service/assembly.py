@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -11,21 +11,17 @@ from otel_bridge.errors import DestinationUnavailable, SettingsError
 from otel_bridge.exporter.age_limits import AgeLimit, age_limit_of
 from otel_bridge.exporter.destination import Signal
 from otel_bridge.exporter.otlp import OtlpExporter
-from otel_bridge.ledger import SqliteLedger
-from otel_bridge.ledger.place import sqlite_path
 from otel_bridge.mapping.mapper import Mapper
 from otel_bridge.mapping.options import MappingOptions, TraceOptions
-from otel_bridge.receiver.budget import Budget, Priority
+from otel_bridge.receiver.budget import Priority
 from otel_bridge.receiver.client import LogsClient
 from otel_bridge.retry import Backoff
-from otel_bridge.service.circuits import source_circuits, telling_circuits
+from otel_bridge.service.circuits import telling_circuits
 from otel_bridge.service.correlations import CorrelationWait
 from otel_bridge.service.delivery import BatchDelivery
-from otel_bridge.service.gauges import Looked, watched
 from otel_bridge.service.identities import IdentityResolver
 from otel_bridge.service.logs import event
-from otel_bridge.service.observer import NOBODY, Observer, Observers
-from otel_bridge.service.own_telemetry import OwnTelemetry, own_telemetry
+from otel_bridge.service.observer import NOBODY, Observer
 from otel_bridge.service.source import ProjectSource
 from otel_bridge.service.worker import ProjectWorker, WorkerOptions
 from otel_bridge.signals import SpanKind
@@ -34,16 +30,16 @@ from otel_bridge.times import Clock, parse_time_ms
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Callable, Mapping
 
     import httpx
     from pydantic import SecretStr
 
     from otel_bridge.circuit import Circuit
-    from otel_bridge.circuit_state import CircuitState
     from otel_bridge.exporter.protocol import Exporter
     from otel_bridge.exporter.route import OnRetry
     from otel_bridge.ledger import Ledger
+    from otel_bridge.receiver.budget import Budget
+    from otel_bridge.service.own_telemetry import OwnTelemetry
     from otel_bridge.settings import ProjectSettings, Settings
 
 ONCE_ATTEMPTS = 5
@@ -129,33 +125,6 @@ def trace_options(settings: Settings) -> TraceOptions:
     return TraceOptions(mapping.unsampled, mapping.group_by, mapping.link_retries)
 
 
-def budgets(settings: Settings, clock: Clock) -> dict[str, Budget]:
-    """One budget for each project's organisation, by project name. Who names none has one of its own."""
-    shared: dict[str, Budget] = {}
-    found = {}
-    for project in settings.projects:
-        # The prefixes keep a project that is named like an organisation apart from it.
-        key = f"organization:{project.organization}" if project.organization else f"project:{project.name}"
-        if key not in shared:
-            name = project.organization or project.name
-            shared[key] = Budget(settings.collect.rate_share, clock, name=name, on_pause=_say_pause(name))
-        found[project.name] = shared[key]
-    return found
-
-
-def _say_pause(name: str) -> Callable[[float], None]:
-    def say(wait_s: float) -> None:
-        event(
-            logging.WARNING,
-            "rate_limited",
-            f"{name}: Composio's rate limit is reached; no request for {wait_s:.0f} s, as it asks",
-            organization=name,
-            wait_s=round(wait_s, 1),
-        )
-
-    return say
-
-
 def otlp_exporter(
     settings: Settings,
     clock: Clock,
@@ -218,113 +187,48 @@ def _telling_retries(observer: Observer) -> OnRetry:
     return tell
 
 
-@asynccontextmanager
-async def workers(  # noqa: PLR0913 - the rooms
-    settings: Settings,
-    *,
-    ledger: Ledger,
-    exporter: Exporter,
-    clock: Clock,
-    stop: asyncio.Event,
-    shared_budgets: Mapping[str, Budget] | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
-    observer: Observer = NOBODY,
-    telemetry: OwnTelemetry | None = None,
-) -> AsyncIterator[list[ProjectWorker]]:
-    """A worker for each project, over an open ledger and one exporter for all.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """What all workers of a process have in common.
 
-    Args:
+    Attributes:
         settings: As read.
         ledger: What is done.
         exporter: Where spans and log records go.
         clock: The time.
         stop: Set when the service stops.
-        shared_budgets: The request budgets, by project; None for new ones.
-        transport: What carries requests to the source, in place of the network.
-        observer: Hears what they do; that of ``telemetry`` is to be among it.
-        telemetry: What measures; None for one of their own, if anyone would see it.
-
-    Raises:
-        SettingsError: A project has no key.
+        observer: Hears what they do.
     """
-    async with AsyncExitStack() as stack:
-        by_project = shared_budgets or budgets(settings, clock)
-        if telemetry is None and _is_seen(settings):
-            telemetry = await stack.enter_async_context(own_telemetry(settings))
-            observer = Observers(telemetry.observer, observer)
-        circuits = source_circuits(settings, clock, observer)
-        sources = {
-            project.name: project_source(
-                settings,
-                project,
-                by_project[project.name],
-                clock,
-                transport=transport,
-                circuit=circuits[project.name],
-                observer=observer,
-            )
-            for project in settings.projects
-        }
-        for source in sources.values():
-            stack.push_async_callback(source.client.aclose)
-        if telemetry is not None:
-            looked = _looked(settings, ledger, exporter, by_project, circuits)
-            await stack.enter_async_context(watched(telemetry, looked, clock))
-        yield [
-            _worker(
-                settings,
-                project,
-                sources[project.name],
-                ledger=ledger,
-                exporter=exporter,
-                clock=clock,
-                stop=stop,
-                observer=observer,
-                telemetry=telemetry,
-            )
-            for project in settings.projects
-        ]
+
+    settings: Settings
+    ledger: Ledger
+    exporter: Exporter
+    clock: Clock
+    stop: asyncio.Event
+    observer: Observer = NOBODY
+
+    def heard_by(self, observer: Observer) -> Rooms:
+        """The same, with another who hears."""
+        return replace(self, observer=observer)
 
 
-def _is_seen(settings: Settings) -> bool:
-    """Whether own telemetry goes anywhere: nobody asks a process for its metrics that does not serve them."""
-    return Signal.METRICS in settings.signals or not {"traces", "logs"}.isdisjoint(settings.telemetry.signals)
-
-
-def _looked(
-    settings: Settings,
-    ledger: Ledger,
-    exporter: Exporter,
-    by_project: Mapping[str, Budget],
-    circuits: Mapping[str, Circuit],
-) -> Looked:
-    url = settings.ledger.state.get_secret_value()
-
-    def states() -> list[CircuitState]:
-        distinct = {id(circuit): circuit.state for circuit in circuits.values()}
-        return [*distinct.values(), *(exporter.circuits if isinstance(exporter, OtlpExporter) else ())]
-
-    return Looked(
-        projects=[project.name for project in settings.projects],
-        ledger=ledger,
-        ledger_file=sqlite_path(url) if isinstance(ledger, SqliteLedger) else None,
-        budgets=by_project,
-        circuits=states,
-    )
-
-
-def _worker(  # noqa: PLR0913 - as above
-    settings: Settings,
+def project_worker(
+    rooms: Rooms,
     project: ProjectSettings,
     source: ProjectSource,
-    *,
-    ledger: Ledger,
-    exporter: Exporter,
-    clock: Clock,
     stop: asyncio.Event,
-    observer: Observer,
     telemetry: OwnTelemetry | None,
 ) -> ProjectWorker:
+    """The worker of one project.
+
+    Args:
+        rooms: What it has in common with others.
+        project: Its settings.
+        source: Its side of the source.
+        stop: Set when the service stops, or the project leaves it.
+        telemetry: What measures, if anything does.
+    """
+    settings, ledger, clock, observer = rooms.settings, rooms.ledger, rooms.clock, rooms.observer
     start = project.start or settings.collect.start
     spans = Spans() if telemetry is None else telemetry.spans
     delivery = BatchDelivery(
@@ -338,7 +242,7 @@ def _worker(  # noqa: PLR0913 - as above
             options=trace_options(settings),
         ),
         mapper=project_mapper(settings, project),
-        exporter=exporter,
+        exporter=rooms.exporter,
         clock=clock,
         parent_wait_ms=settings.collect.parent_wait,
         correlation_wait=CorrelationWait(settings.collect.correlation_wait),

@@ -18,11 +18,11 @@ from otel_bridge.receiver.budget import Priority
 from otel_bridge.service.assembly import (
     ONCE_ATTEMPTS,
     age_limit,
-    budgets,
     otlp_exporter,
     project_source,
-    workers,
 )
+from otel_bridge.service.budgets import OrganisationBudgets, budgets
+from otel_bridge.service.crew import workers
 from otel_bridge.service.ranges import uncovered
 from otel_bridge.service.runner import stopping_on_signals
 from otel_bridge.service.sharing import alone
@@ -207,7 +207,7 @@ class Backfill:
         await self._plan(ledger, from_ms, to_ms)
         total = await self._left_ms(ledger)
         sink = exporter or otlp_exporter(self._settings, self._clock, attempts=ONCE_ATTEMPTS)
-        shared = budgets(self._settings, self._clock)
+        shared = OrganisationBudgets(self._settings.collect.rate_share, self._clock)
         try:
             async with workers(
                 self._settings,
@@ -215,13 +215,13 @@ class Backfill:
                 exporter=sink,
                 clock=self._clock,
                 stop=stop,
-                shared_budgets=shared,
+                budgets=shared,
             ) as each_worker:
 
                 async def stepped() -> None:
                     delivered = sum(worker.tally.delivered for worker in each_worker)
                     left = await self._left_ms(ledger)
-                    self._show(Progress(total, left, delivered, _used(shared.values())))
+                    self._show(Progress(total, left, delivered, _used(shared.by_key.values())))
 
                 passes = [asyncio.create_task(worker.run_backfill(stepped)) for worker in each_worker]
                 await finish(passes, [worker.hand for worker in each_worker], stop)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from otel_bridge.counting import counted
 from otel_bridge.exporter.destination import Signal
-from otel_bridge.service.assembly import age_limit, budgets, otlp_exporter
+from otel_bridge.service.assembly import age_limit, otlp_exporter
+from otel_bridge.service.budgets import budgets
 from otel_bridge.service.check_destination import check_destination, check_record
 from otel_bridge.service.check_machine import check_ledger, check_listen
 from otel_bridge.service.check_source import check_source

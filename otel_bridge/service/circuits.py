@@ -13,21 +13,34 @@ from otel_bridge.times import format_duration
 if TYPE_CHECKING:
     from otel_bridge.circuit import Circuit
     from otel_bridge.circuit_state import CircuitState, OnChange
-    from otel_bridge.settings import Settings
+    from otel_bridge.settings import ProjectSettings
     from otel_bridge.times import Clock
 
 
-def source_circuits(settings: Settings, clock: Clock, observer: Observer = NOBODY) -> dict[str, Circuit]:
-    """The circuit of each project's source, by project name; projects with one base URL share one."""
-    on_change = telling_circuits(observer)
-    by_url: dict[str, Circuit] = {}
-    found = {}
-    for project in settings.projects:
+class SourceCircuits:
+    """The circuits of the sources: projects with one base URL share one.
+
+    Args:
+        clock: The time.
+        observer: Hears of outages.
+    """
+
+    def __init__(self, clock: Clock, observer: Observer = NOBODY) -> None:
+        self._clock = clock
+        self._on_change = telling_circuits(observer)
+        self._by_url: dict[str, Circuit] = {}
+
+    def of(self, project: ProjectSettings) -> Circuit:
+        """The circuit of a project's source."""
         url = project.base_url.rstrip("/")
-        if url not in by_url:
-            by_url[url] = source_circuit(url, clock, on_change)
-        found[project.name] = by_url[url]
-    return found
+        if url not in self._by_url:
+            self._by_url[url] = source_circuit(url, self._clock, self._on_change)
+        return self._by_url[url]
+
+    @property
+    def states(self) -> list[CircuitState]:
+        """How each of them stands."""
+        return [circuit.state for circuit in self._by_url.values()]
 
 
 def telling_circuits(observer: Observer) -> OnChange:

@@ -17,7 +17,8 @@ from otel_bridge.exporter.terminal import Look, TerminalExporter
 from otel_bridge.ledger import MemoryLedger
 from otel_bridge.mapping import conventions
 from otel_bridge.service import logs
-from otel_bridge.service.assembly import ONCE_ATTEMPTS, otlp_exporter, workers
+from otel_bridge.service.assembly import ONCE_ATTEMPTS, otlp_exporter
+from otel_bridge.service.crew import workers
 from otel_bridge.service.runner import stopping_on_signals
 from otel_bridge.settings import ProjectSettings, Settings, load
 from otel_bridge.signals import Delivery, Outcome, StatusCode

@@ -224,6 +224,10 @@ class Health(Observer):
         """A project's worker has ended although nobody stopped it."""
         self._of(project).ended = (message, now_ms)
 
+    def leave(self, project: str) -> None:
+        """A project is not collected any more."""
+        self._projects.pop(project, None)
+
     # ── what follows from it ─────────────────────────────────────────────────────────────────────────
     @property
     def open_circuits(self) -> list[CircuitState]:

@@ -53,12 +53,12 @@ class OwnMetrics(Observer):
         self.circuits: dict[str, CircuitState] = {}
         """How each circuit stood when it last changed, by its name."""
         for project in projects:
-            self._begin(project)
+            self.begin(project)
         for signal in c.SIGNAL.values:
             meters.add(c.EXPORT_RETRIES, 0, signal)
 
-    def _begin(self, project: str) -> None:
-        """Count nothing yet."""
+    def begin(self, project: str) -> None:
+        """Count nothing yet of a project, so that a first failure is seen to rise."""
         for lane, metric in itertools.product(Lane, (c.LISTED, c.DELIVERED)):
             self._meters.add(metric, 0, project, lane.value)
         for lane, which in itertools.product(Lane, c.PASS.values):

@@ -86,6 +86,15 @@ class Recent(Observer):
         self._calls: dict[str, deque[Delivery]] = {}
         self._now_ms = 0
 
+    def join(self, project: str) -> None:
+        """A project is collected from now on."""
+        self._hours.setdefault(project, _Hour())
+
+    def leave(self, project: str) -> None:
+        """A project is not collected any more."""
+        self._hours.pop(project, None)
+        self._calls.pop(project, None)
+
     def delivered(self, project: str, lane: Lane, deliveries: Sequence[Delivery], now_ms: int) -> None:
         """Count, and remember the calls of what happens now: a backfill's are long past."""
         self._now_ms = now_ms

@@ -13,10 +13,13 @@ from otel_bridge import __version__
 from otel_bridge.errors import BridgeError
 from otel_bridge.ledger import Lane, Ledger, ProjectStatus, open_ledger
 from otel_bridge.ledger.leases import SharedLedger
-from otel_bridge.service.assembly import ONCE_ATTEMPTS, budgets, otlp_exporter, require_keys, workers
+from otel_bridge.service.assembly import ONCE_ATTEMPTS, Rooms, otlp_exporter, require_keys
+from otel_bridge.service.budgets import OrganisationBudgets
+from otel_bridge.service.crew import crewed, workers
 from otel_bridge.service.logs import event, tell_repeats
 from otel_bridge.service.observer import NOBODY, Observer, Observers
 from otel_bridge.service.own_telemetry import OwnTelemetry, own_telemetry
+from otel_bridge.service.roster import follow
 from otel_bridge.service.running import Running, Serve, running
 from otel_bridge.service.sharing import alone, for_workers, share_work
 from otel_bridge.service.stopping import finish
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from otel_bridge.exporter.protocol import Exporter
+    from otel_bridge.service.crew import Crew
     from otel_bridge.settings import Settings
     from otel_bridge.times import Clock
 
@@ -114,26 +118,27 @@ async def run(
             opened_ledger(settings, clock) as ledger,
             _exporter(settings, clock, exporter, None, _heard_by(state, telemetry)) as sink,
         ):
-            state.budgets = budgets(settings, clock)
+            shared = OrganisationBudgets(settings.collect.rate_share, clock)
+            state.budgets = shared.by_project
             for project in state.projects:
                 state.health.begins_at(project, await ledger.watermark_ms(project, Lane.LIVE))
-            async with workers(
-                settings,
+            rooms = Rooms(
+                settings=settings,
                 ledger=for_workers(ledger),
                 exporter=sink,
                 clock=clock,
                 stop=stop,
-                shared_budgets=state.budgets,
                 observer=state.observer or NOBODY,
-                telemetry=telemetry,
-            ) as each_worker:
-                state.ledger, state.workers = ledger, each_worker
-                names = ", ".join(worker.project for worker in each_worker)
+            )
+            async with crewed(rooms, shared, telemetry=telemetry) as crew:
+                state.ledger = ledger
+                names = ", ".join(state.projects) or "no project yet"
                 event(logging.INFO, "started", f"otel-bridge {__version__} collects {names}")
-                if isinstance(ledger, SharedLedger):
-                    await share_work(state, ledger, stop)
-                else:
-                    await _until_stopped(state, stop)
+                async with _followed(state, crew):
+                    if isinstance(ledger, SharedLedger):
+                        await share_work(state, ledger, crew, stop)
+                    else:
+                        await crew.run(lambda name, task: state.watch(name, task, stop))
             state.ledger = None
     tell_repeats()
     event(logging.INFO, "stopped", "stopped")
@@ -174,6 +179,7 @@ async def run_once(settings: Settings, clock: Clock, exporter: Exporter | None =
                 elif error is not None:
                     raise error
                 report.delivered += worker.tally.delivered
+            report.failures.update(settings.found.refused)
             for status in await ledger.status([worker.project for worker in each_worker]):
                 _count_set_aside(report, status, {worker.project for worker in each_worker})
     report.interrupted = stop.is_set()
@@ -203,12 +209,12 @@ async def _exporter(
         await exporter.aclose()
 
 
-async def _until_stopped(state: Running, stop: asyncio.Event) -> None:
-    each_worker = state.workers
-    tasks = [asyncio.create_task(worker.run(), name=worker.project) for worker in each_worker]
-    for worker, task in zip(each_worker, tasks, strict=True):
-        state.watch(worker.project, task, stop)
-    await finish(tasks, [worker.hand for worker in each_worker], stop)
-    for task in tasks:
-        if not task.cancelled():
-            task.result()
+@asynccontextmanager
+async def _followed(state: Running, crew: Crew) -> AsyncIterator[None]:
+    """Let projects come and go for as long as the block runs."""
+    following = asyncio.create_task(follow(state, crew))
+    try:
+        yield
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)

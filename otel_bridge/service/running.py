@@ -12,12 +12,11 @@ from otel_bridge.service.recent import Recent
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from otel_bridge.ledger import Ledger
     from otel_bridge.receiver.budget import Budget
     from otel_bridge.service.observer import Observer
-    from otel_bridge.service.worker import ProjectWorker
     from otel_bridge.settings import Settings
     from otel_bridge.times import Clock
 
@@ -29,14 +28,13 @@ class Running:
     """What the endpoints speak of. The endpoints come first: what is not there yet is None or empty.
 
     Attributes:
-        settings: As read.
+        settings: As read; their projects may come and go.
         clock: The time.
         started_ms: When the process started, in ms since the epoch.
         health: Whether it does its work.
         recent: The last calls and the last hour.
         ledger: What is done; None until it is open.
         budgets: The request budget of each project, by its name.
-        workers: One a project.
         metrics: Makes the text of ``/metrics``; None where nothing measures.
         observer: Hears of correlations that come in; None until there are workers.
         url: Where the endpoints are; None where there are none.
@@ -49,7 +47,6 @@ class Running:
     recent: Recent
     ledger: Ledger | None = None
     budgets: Mapping[str, Budget] = field(default_factory=dict)
-    workers: Sequence[ProjectWorker] = ()
     metrics: Callable[[], bytes] | None = None
     observer: Observer | None = None
     url: str | None = None

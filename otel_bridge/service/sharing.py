@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from otel_bridge.ledger import Ledger
     from otel_bridge.ledger.leases import ReplicaStatus
     from otel_bridge.receiver.budget import Budget
+    from otel_bridge.service.crew import Crew
     from otel_bridge.service.running import Running
     from otel_bridge.times import Clock
 
@@ -51,12 +52,13 @@ async def alone(
         yield held
 
 
-async def share_work(state: Running, ledger: SharedLedger, stop: asyncio.Event) -> None:
+async def share_work(state: Running, ledger: SharedLedger, crew: Crew, stop: asyncio.Event) -> None:
     """Take part in the work of all replicas until the service stops.
 
     Args:
-        state: With its workers.
-        ledger: Opened, and theirs.
+        state: The running service.
+        ledger: Opened.
+        crew: Its workers, whose ledger it is.
         stop: Set when the service stops.
 
     Raises:
@@ -69,12 +71,14 @@ async def share_work(state: Running, ledger: SharedLedger, stop: asyncio.Event) 
     replica = Replica(
         ledger.address,
         ledger,
-        {worker.project: worker for worker in state.workers},
+        crew.workers,
         clock=state.clock,
         lease_s=state.settings.ledger.lease / 1000,
         poll_interval_s=state.settings.collect.poll_interval / 1000,
         stop=stop,
     )
+
+    crew.busy = lambda name: any(lease.project == name for lease in replica.turns.held)
 
     async def others(alive: Sequence[ReplicaStatus]) -> None:
         divide_budgets(state.budgets, alive)

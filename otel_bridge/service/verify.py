@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from otel_bridge.errors import BridgeError
 from otel_bridge.ledger import open_ledger
-from otel_bridge.service.assembly import ONCE_ATTEMPTS, otlp_exporter, workers
+from otel_bridge.service.assembly import ONCE_ATTEMPTS, otlp_exporter
 from otel_bridge.service.collection import Stopped
 from otel_bridge.service.comparison import Comparison, Repair
+from otel_bridge.service.crew import workers
 from otel_bridge.service.logs import event
 from otel_bridge.service.runner import stopping_on_signals
 from otel_bridge.service.stopping import finish

@@ -4,11 +4,14 @@ from otel_bridge.settings.describe import as_yaml, schema
 from otel_bridge.settings.load import Settings, load, unknown_variables
 from otel_bridge.settings.model import DEFAULT_PROJECT, DetailPolicy, ProjectSettings, SettingsModel
 from otel_bridge.settings.problems import variables
+from otel_bridge.settings.projects import FoundProjects, ProjectsPlace
 
 __all__ = [
     "DEFAULT_PROJECT",
     "DetailPolicy",
+    "FoundProjects",
     "ProjectSettings",
+    "ProjectsPlace",
     "Settings",
     "SettingsModel",
     "as_yaml",

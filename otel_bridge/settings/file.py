@@ -59,6 +59,25 @@ def read_file(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         SettingsError: It can't be read, is no YAML, or refers to something that is not there.
     """
+    return fill(read_unfilled(path), path, environ)
+
+
+def fill(document: dict[str, Any], path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Put ``${…}`` in place.
+
+    Raises:
+        SettingsError: Something is referred to that is not there; the line begins with ``path``.
+    """
+    filling = _Filling(path, environ)
+    return {key: filling.fill(value, f"{path}: {key}", 0) for key, value in document.items()}
+
+
+def read_unfilled(path: Path) -> dict[str, Any]:
+    """Read a YAML file as it is written.
+
+    Raises:
+        SettingsError: It can't be read, or is no YAML.
+    """
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise SettingsError(f"{path}: is no file")
@@ -85,8 +104,7 @@ def read_file(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
         return {}
     if not isinstance(document, dict):
         raise SettingsError(f"{path}: holds {_kind(document)}: takes a mapping such as 'projects: [...]'")
-    filling = _Filling(path, environ)
-    return {key: filling.fill(value, f"{path}: {key}", 0) for key, value in document.items()}
+    return document
 
 
 def _kind(value: object) -> str:

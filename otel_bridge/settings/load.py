@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -16,9 +17,10 @@ from otel_bridge.ledger.place import check_state_url
 from otel_bridge.settings.file import read_file, read_secret
 from otel_bridge.settings.model import OtlpSettings, SettingsModel
 from otel_bridge.settings.problems import line_of, nearest, printable, shown, variables
+from otel_bridge.settings.projects import FoundProjects, ProjectsPlace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from pydantic.fields import FieldInfo
 
@@ -53,6 +55,8 @@ class Settings(BaseSettings, SettingsModel):
 
     _otlp_variables: dict[str, str] = PrivateAttr(default_factory=dict)
     _path: Path | None = PrivateAttr(default=None)
+    _place: ProjectsPlace | None = PrivateAttr(default=None)
+    _found: FoundProjects = PrivateAttr(default=FoundProjects())
 
     @classmethod
     def settings_customise_sources(
@@ -86,6 +90,24 @@ class Settings(BaseSettings, SettingsModel):
                     values[prefix + name.upper()] = text
                     places[prefix + name.upper()] = f"{self._path}: {place}.{name}"
         return destination_from(signal, values, places)
+
+    @property
+    def projects_place(self) -> ProjectsPlace | None:
+        """Where projects come and go; None where the settings name them all."""
+        return self._place
+
+    @property
+    def found(self) -> FoundProjects:
+        """What was there when the settings were read."""
+        return self._found
+
+    def pinned_to(self, names: Collection[str]) -> Settings:
+        """The settings with the projects of these names alone, those that come later among them."""
+        projects = tuple(project for project in self.projects if project.name in names)
+        pinned = self.model_copy(update={"projects": projects})
+        if self._place is not None:
+            pinned._place = replace(self._place, only=frozenset(names))  # noqa: SLF001 - its own kind
+        return pinned
 
     @property
     def signals(self) -> frozenset[Signal]:
@@ -137,6 +159,29 @@ def _load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     for signal in settings.signals:
         settings.destination(signal)
     _check_state(settings, path, file)
+    return settings if settings.collect.projects_from is None else _with_found(settings, file, environ)
+
+
+def _with_found(settings: Settings, file: dict[str, Any], environ: Mapping[str, str]) -> Settings:
+    """The settings with the projects that are kept apart from them; those that are wrong are left out."""
+    where = settings.collect.projects_from
+    if "projects" in file:
+        raise SettingsError(
+            f"{settings._path}: projects and OTEL_BRIDGE_PROJECTS ({where}) are both there: "  # noqa: SLF001
+            "takes one of them"
+        )
+    base_url = environ.get("COMPOSIO_BASE_URL")
+    place = ProjectsPlace(
+        str(where),
+        settings.ledger.state.get_secret_value(),
+        dict(environ),
+        {"base_url": base_url} if base_url else {},
+    )
+    found = place.read()
+    if found.unread is not None:
+        raise SettingsError(found.unread)
+    settings = settings.model_copy(update={"projects": tuple(found.good.values())})
+    settings._place, settings._found = place, found  # noqa: SLF001 - as in _load
     return settings
 
 

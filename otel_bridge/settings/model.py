@@ -84,6 +84,13 @@ class ProjectSettings(Section):
 class CollectSettings(Section):
     """What is collected, when, and how much of the request budget it may take."""
 
+    projects_from: Annotated[
+        str | None, Label, Variable("OTEL_BRIDGE_PROJECTS", "a YAML file, a folder of them, or table")
+    ] = Field(
+        None,
+        min_length=1,
+        description="Where the projects are, in place of `projects`; they come and go without a restart.",
+    )
     start: Annotated[
         Point,
         Variable(

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, cast
 from drain import HERE, server  # type: ignore[import-not-found]  # beside this file, where the script runs
 
 from otel_bridge.ledger import open_ledger
-from otel_bridge.service.assembly import otlp_exporter, workers
+from otel_bridge.service.assembly import otlp_exporter
+from otel_bridge.service.crew import workers
 from otel_bridge.service.observer import NOBODY
 from otel_bridge.service.own_telemetry import own_telemetry
 from otel_bridge.settings import load

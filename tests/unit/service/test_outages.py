@@ -22,8 +22,8 @@ from otel_bridge.exporter.otlp import OtlpExporter
 from otel_bridge.exporter.sender import Answer, Failed
 from otel_bridge.ledger import MemoryLedger
 from otel_bridge.retry import Backoff
-from otel_bridge.service.assembly import workers
 from otel_bridge.service.circuits import say_circuit
+from otel_bridge.service.crew import workers
 from otel_bridge.settings import Settings, load
 from otel_bridge.signals import Outcome
 from otel_bridge.times import format_time

@@ -1,0 +1,82 @@
+"""The request budgets of a process: one for each organisation, which its projects share."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from otel_bridge.receiver.budget import Budget
+from otel_bridge.service.logs import event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from otel_bridge.settings import ProjectSettings, Settings
+    from otel_bridge.times import Clock
+
+
+class OrganisationBudgets:
+    """Budgets of organisations. A project that names none has one of its own.
+
+    Args:
+        share: The bridge's part of each organisation's limit; above 0, at most 1.
+        clock: The time.
+        make: Makes a budget.
+    """
+
+    def __init__(self, share: float, clock: Clock, make: Callable[..., Budget] = Budget) -> None:
+        self._share = share
+        self._clock = clock
+        self._make = make
+        self._by_project: dict[str, Budget] = {}
+        self._keys: dict[str, str] = {}
+        self._by_key: dict[str, Budget] = {}
+
+    @property
+    def by_project(self) -> Mapping[str, Budget]:
+        """By project; changes as projects come and go."""
+        return self._by_project
+
+    @property
+    def by_key(self) -> Mapping[str, Budget]:
+        """Each once, by what tells organisations apart, for every process alike; changes in the same way."""
+        return self._by_key
+
+    def join(self, project: ProjectSettings) -> Budget:
+        """The budget of a project's organisation."""
+        name = project.organization or project.name
+        # The prefixes keep a project that is named like an organisation apart from it.
+        key = f"organization:{name}" if project.organization else f"project:{name}"
+        if key not in self._by_key:
+            self._by_key[key] = self._make(self._share, self._clock, name=name, on_pause=_say_pause(name))
+        self._keys[project.name] = key
+        self._by_project[project.name] = self._by_key[key]
+        return self._by_key[key]
+
+    def leave(self, name: str) -> None:
+        """A project's budget goes with the last project of its organisation."""
+        del self._by_project[name]
+        key = self._keys.pop(name)
+        if key not in self._keys.values():
+            del self._by_key[key]
+
+
+def budgets(settings: Settings, clock: Clock) -> Mapping[str, Budget]:
+    """The budget of each project's organisation, by project."""
+    shared = OrganisationBudgets(settings.collect.rate_share, clock)
+    for project in settings.projects:
+        shared.join(project)
+    return shared.by_project
+
+
+def _say_pause(name: str) -> Callable[[float], None]:
+    def say(wait_s: float) -> None:
+        event(
+            logging.WARNING,
+            "rate_limited",
+            f"{name}: Composio's rate limit is reached; no request for {wait_s:.0f} s, as it asks",
+            organization=name,
+            wait_s=round(wait_s, 1),
+        )
+
+    return say
