@@ -162,7 +162,7 @@ class _Correlations:
             answers = iter(await self._register.register([key for item in good for key in item.named()]))
         except LedgerError as error:
             why = "the ledger can't be used now"
-            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, why, retry_after="5") from error
+            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, why, retry_after="1") from error
         self._register.refused(faults)
         results = [
             _result([next(answers) for _ in each.named()])

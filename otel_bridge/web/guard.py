@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Final
 from otel_bridge.errors import unforeseen
 from otel_bridge.service.logs import event
 from otel_bridge.settings.kinds import is_loopback
+from otel_bridge.web.request_body import MOST_BODY_BYTES, RequestBody, TooLargeError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_BODY_BYTES: Final = 1_048_576
 ANSWER_S: Final = 10.0
 """In which an answer must be made."""
 
@@ -40,10 +40,6 @@ HEADERS: Final = {
     "cache-control": "no-store",
 }
 """On every answer that does not say otherwise."""
-
-
-class _TooLargeError(Exception):
-    """The body is larger than it may be."""
 
 
 class Guard:
@@ -63,15 +59,16 @@ class Guard:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        answer = _Answer(send)
+        body = RequestBody(scope, receive)
+        answer = _Answer(send, body)
         refusal = self._refusal(scope)
         if refusal is not None:
             await answer.refuse(*refusal)
             return
         try:
             async with asyncio.timeout(ANSWER_S):
-                await self._app(scope, _bounded(receive), answer.send)
-        except _TooLargeError:
+                await self._app(scope, body.receive, answer.send)
+        except TooLargeError:
             await answer.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
         except TimeoutError:
             await answer.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the answer took too long")
@@ -98,19 +95,24 @@ class Guard:
         return None
 
 
+# Refusals of what was asked: one that says that the body was too slow is not kept waiting by it.
+_READ_TO_THE_END: Final = frozenset(range(400, 500)) - {HTTPStatus.REQUEST_TIMEOUT.value}
 _TOO_LARGE: Final = f"a body has at most {MOST_BODY_BYTES} bytes"
 
 
 class _Answer:
     """The way back: adds the headers, and knows whether an answer has begun."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, body: RequestBody) -> None:
         self._send = send
+        self._body = body
         self._begun = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._begun = True
+            if message["status"] in _READ_TO_THE_END:
+                await self._body.drain()
             headers = list(message.get("headers", ()))
             there = {name.lower() for name, _ in headers}
             headers += [
@@ -128,25 +130,11 @@ class _Answer:
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
-            # What is left of a body that is too large is not read.
+            # Some of a body that is too large may be left unread.
             (b"connection", b"close"),
         ]
         await self.send({"type": "http.response.start", "status": status.value, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
-
-
-def _bounded(receive: Receive) -> Receive:
-    size = 0
-
-    async def counted() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > MOST_BODY_BYTES:
-            raise _TooLargeError
-        return message
-
-    return counted
 
 
 def _host(value: bytes) -> str | None:

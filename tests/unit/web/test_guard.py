@@ -11,7 +11,8 @@ import pytest
 from web_stage import Stage, asking
 
 from otel_bridge.web import guard
-from otel_bridge.web.guard import HEADERS, MOST_BODY_BYTES, Guard
+from otel_bridge.web.guard import HEADERS, Guard
+from otel_bridge.web.request_body import MOST_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
