@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import wrapt
 from opentelemetry import context
 
-from otel_bridge.instrumentation.targets import POOL, SESSION, TARGETS, TOOLS
+from otel_bridge.instrumentation.targets import OPENERS, POOL, SESSION, TARGETS, TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +94,7 @@ class Patches:
             _logger.debug("%s could not be instrumented", name, exc_info=True)
 
     def _wrap_targets(self, module: ModuleType, name: str, tracing: Tracing) -> None:
-        for target in TARGETS:
+        for target in (*TARGETS, *OPENERS):
             if target.module != name:
                 continue
             # A package may show fewer classes than the module in it that defines them.
@@ -106,9 +106,12 @@ class Patches:
                 if not target.cls.endswith("WithRawResponse"):
                     _logger.debug("%s has no %s.%s: not traced", name, target.cls, target.method)
                 continue
-            takes_headers = "extra_headers" in inspect.signature(method).parameters
-            known = replace(target, takes_headers=takes_headers)
-            wrapt.wrap_function_wrapper(cls, target.method, tracing.wrapper(known))
+            if target in OPENERS:
+                wrapper = tracing.opening(target)
+            else:
+                takes_headers = "extra_headers" in inspect.signature(method).parameters
+                wrapper = tracing.wrapper(replace(target, takes_headers=takes_headers))
+            wrapt.wrap_function_wrapper(cls, target.method, wrapper)
             self._undo.append(_putting_back(cls, target.method, method))
 
     def _change_pool(self, module: ModuleType) -> None:

@@ -61,6 +61,12 @@ def _targets() -> tuple[Target, ...]:
 
 
 TARGETS: Final = _targets()
+OPENERS: Final = tuple(
+    Target(SESSION, f"{prefix}SessionResource", method, (), "", takes_headers=False)
+    for prefix in ("", "Async")
+    for method in ("create", "attach", "retrieve")
+)
+"""They execute nothing; their answers say whom a session acts for."""
 
 
 @dataclass(frozen=True, slots=True)

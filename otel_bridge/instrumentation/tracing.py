@@ -20,6 +20,7 @@ from otel_bridge.instrumentation.request_id import (
     traceparent_of,
     with_header,
 )
+from otel_bridge.instrumentation.sessions import SessionUsers
 from otel_bridge.instrumentation.targets import read_call
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Tracing:
         self.request_hook = request_hook
         self.response_hook = response_hook
         self.reporter = reporter
+        self.users = SessionUsers()
         self.active = True
         """False once the instrumentor is off: bound methods that were kept go on to come here."""
 
@@ -92,6 +94,29 @@ class Tracing:
 
         return call_async if target.is_async else call
 
+    def opening(self, target: Target) -> Callable[..., Any]:
+        """What to put around a method whose answer says whom a session acts for."""
+
+        def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            answer = wrapped(*args, **kwargs)
+            self._remember(answer)
+            return answer
+
+        async def call_async(
+            wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> Any:
+            answer = await wrapped(*args, **kwargs)
+            self._remember(answer)
+            return answer
+
+        return call_async if target.is_async else call
+
+    def _remember(self, answer: Any) -> None:
+        try:
+            self.users.remember(answer)
+        except Exception:
+            _logger.debug("a session could not be read", exc_info=True)
+
     def _begin(
         self, target: Target, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> _TracedCall | None:
@@ -125,7 +150,7 @@ class _TracedCall:
         if found is None:
             name = f"{conventions.EXECUTE_TOOL} {call.slug}".rstrip()
             found = tracing.tracer.start_span(
-                name, kind=SpanKind.CLIENT, attributes=_attributes(call, client)
+                name, kind=SpanKind.CLIENT, attributes=_attributes(call, client, tracing.users)
             )
             self._token = context.attach(trace.set_span_in_context(found))
         self._span: Span = found
@@ -212,14 +237,14 @@ def _span_of_another(slug: str) -> Span | None:
     return None
 
 
-def _attributes(call: ToolCall, client: Any) -> dict[str, str]:
+def _attributes(call: ToolCall, client: Any, users: SessionUsers) -> dict[str, str]:
     pairs = (
         (conventions.OPERATION_NAME, conventions.EXECUTE_TOOL),
         (conventions.TOOL_NAME, call.slug),
         (conventions.TOOL_TYPE, conventions.EXTENSION),
         (conventions.CONVERSATION_ID, call.session_id),
         (conventions.SESSION_ID, call.session_id),
-        (conventions.USER_ID, call.user_id),
+        (conventions.USER_ID, call.user_id or users.of(call.session_id)),
         (conventions.CONNECTED_ACCOUNT_ID, call.connected_account_id),
         (conventions.SERVER_ADDRESS, _host(str(getattr(client, "base_url", "")))),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import composio_client
@@ -14,6 +15,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_bridge.instrumentation import ComposioInstrumentor
+from otel_bridge.instrumentation.sessions import SessionUsers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +59,51 @@ def test_every_way_to_execute_a_tool_has_a_span(way: str) -> None:
     }
     assert span.instrumentation_scope is not None
     assert span.instrumentation_scope.name == "otel_bridge.instrumentation"
+
+
+SESSION = {
+    "session_id": "trs_1",
+    "config": {"user_id": "user_ada"},
+    "mcp": {"type": "http", "url": "http://x"},
+}
+
+
+@pytest.mark.parametrize("way", ["create", "attach", "retrieve"])
+def test_a_sessions_calls_say_whom_the_session_acts_for(way: str) -> None:
+    service = Service({"": SESSION, "/execute": COMPLETED})
+    with instrumented() as recorded:
+        sessions = client_of(service).tool_router.session
+        made = sessions.create(user_id="user_ada") if way == "create" else getattr(sessions, way)("trs_1")
+        assert made.session_id == "trs_1"
+        sessions.execute("trs_1", tool_slug="SLACK_SEND_MESSAGE")
+        sessions.execute("trs_2", tool_slug="SLACK_SEND_MESSAGE")
+        users = [(span.attributes or {}).get("user.id") for span in recorded.spans]
+    assert users == ["user_ada", None]
+
+
+async def test_an_async_sessions_calls_say_it_as_well() -> None:
+    with instrumented() as recorded:
+        client = async_client_of(Service({"": SESSION, "/execute": COMPLETED}))
+        await client.tool_router.session.create(user_id="user_ada")
+        await client.tool_router.session.execute("trs_1", tool_slug="SLACK_SEND_MESSAGE")
+        assert (recorded.only().attributes or {})["user.id"] == "user_ada"
+        await client.close()
+
+
+def test_so_many_sessions_are_remembered_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otel_bridge.instrumentation.sessions._MOST", 2)
+    users = SessionUsers()
+    for name in ("a", "b", "a", "c"):
+        users.remember(SimpleNamespace(session_id=name, config=SimpleNamespace(user_id=f"of {name}")))
+    users.remember(SimpleNamespace(session_id="d", config=None))
+    assert [users.of(name) for name in "abcd"] == ["of a", "", "of c", ""]
+
+
+def test_a_session_that_can_not_be_read_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    with instrumented():
+        monkeypatch.setattr(SessionUsers, "remember", _Broken().__getattr__)
+        made = client_of(Service({"": SESSION})).tool_router.session.create(user_id="user_ada")
+    assert made.session_id == "trs_1"
 
 
 async def test_the_async_client_is_traced_too() -> None:

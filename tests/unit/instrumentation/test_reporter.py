@@ -33,6 +33,8 @@ class Bridge:
 
     url: str = ""
     status: int = 200
+    first: list[int] = field(default_factory=list)
+    retry_after: str = ""
     bodies: list[Any] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -57,7 +59,7 @@ def bridge() -> Iterator[Bridge]:
 
 
 @contextmanager
-def bridge_running() -> Iterator[Bridge]:
+def bridge_running(port: int = 0) -> Iterator[Bridge]:
     bridge = Bridge()
     bridge.hold.set()
 
@@ -66,19 +68,21 @@ def bridge_running() -> Iterator[Bridge]:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             bridge.hold.wait(10)
             with bridge.arrived:
+                status = bridge.first.pop(0) if bridge.first else bridge.status
                 bridge.bodies.append(body)
                 bridge.headers.append({name.lower(): value for name, value in self.headers.items()})
                 bridge.paths.append(self.path)
                 bridge.arrived.notify_all()
-            self.send_response(bridge.status)
+            self.send_response(status)
             self.send_header("location", "/elsewhere")
+            self.send_header("retry-after", bridge.retry_after)
             self.send_header("content-length", "0")
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     bridge.url = f"http://127.0.0.1:{server.server_port}"
@@ -189,7 +193,8 @@ def test_a_bridge_that_does_not_answer_delays_neither_a_call_nor_the_end(
         reporter.report({"log_id": f"log_{n}", "traceparent": "00-1"})
     reporter.close(0.1)
     assert time.monotonic() - began < 2
-    assert [each["log_id"] for each in reporter._waiting] in ([], [f"log_{n}" for n in range(9_995, 10_000)])
+    waiting = [each["log_id"] for _, each in reporter._waiting]
+    assert waiting in ([], [f"log_{n}" for n in range(9_995, 10_000)])
 
 
 @pytest.mark.parametrize("status", [401, 500, 302])
@@ -221,6 +226,102 @@ def test_a_bridge_that_is_away_changes_nothing_for_the_application(
         answer = client_of(Service()).tools.execute("X_Y", extra_headers={"x-request-id": "mine"})
         assert answer.log_id == "log_one000000"
     assert "can't be reached (ConnectionRefusedError)" in caplog.text
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries that follow each other closely."""
+    monkeypatch.setattr(reporter_module, "_LINGER_S", 0.01)
+    monkeypatch.setattr(reporter_module, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(reporter_module, "_LONGEST_PAUSE_S", 0.05)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_bridge_that_is_busy_gets_it_again_in_the_same_order(
+    bridge: Bridge, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    bridge.first = [status] * 3
+    reporter = Reporter(correlation_url(bridge.url))
+    for n in range(150):
+        reporter.report({"log_id": f"log_{n}", "traceparent": "00-1"})
+    bridge.wait_for(450)
+    reporter.close(20)
+    assert bridge.correlations[-150:] == [{"log_id": f"log_{n}", "traceparent": "00-1"} for n in range(150)]
+    assert warnings(caplog) == [f"100 correlations are waiting: the bridge answered {status}"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_bridge_that_starts_later_gets_what_was_reported_before(caplog: pytest.LogCaptureFixture) -> None:
+    with bridge_running() as gone:
+        port = int(gone.url.rpartition(":")[2])
+    reporter = Reporter(correlation_url(gone.url))
+    reporter.report(ONE)
+    while "can't be reached (ConnectionRefusedError)" not in caplog.text:
+        time.sleep(0.01)
+    with bridge_running(port) as back:
+        back.wait_for(1)
+        assert back.correlations == [ONE]
+        reporter.report(ONE)
+        back.wait_for(2)
+        reporter.close(20)
+    assert len(warnings(caplog)) == 1
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_waited_too_long_is_dropped_and_the_next_is_tried(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(reporter_module, "_KEEP_S", 0.0)
+    bridge.first = [503]
+    reporter = Reporter(correlation_url(bridge.url))
+    reporter.report(ONE)
+    bridge.wait_for(1)
+    reporter.report({**ONE, "log_id": "log_2"})
+    reporter.close(20)
+    assert [each["log_id"] for each in bridge.correlations] == ["log_1", "log_2"]
+    assert warnings(caplog) == ["1 correlations are not reported: the bridge answered 503"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_waits_when_the_application_ends_is_said(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    bridge.status = 503
+    reporter = Reporter(correlation_url(bridge.url))
+    reporter.report(ONE)
+    bridge.wait_for(1)
+    reporter.close(20)
+    assert warnings(caplog)[-1] == "1 correlations are not reported: the application ended first"
+
+
+@pytest.mark.parametrize(
+    ("header", "asked_s"), [("7", 7.0), ("", 0.0), ("soon", 0.0), ("-1", 0.0), ("²", 0.0)]
+)
+def test_a_bridge_that_says_when_is_left_alone_until_then(
+    bridge: Bridge, header: str, asked_s: float
+) -> None:
+    bridge.status, bridge.retry_after = 503, header
+    reporter = Reporter(correlation_url(bridge.url))
+    reporter._waiting.append((time.monotonic() + 30, ONE))
+    assert reporter._send_all() == asked_s
+    assert [each for _, each in reporter._waiting] == [ONE]
+
+
+def test_of_what_waits_the_newest_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporter_module, "_MOST_WAITING", 5)
+    reporter = Reporter("http://127.0.0.1:1/v1/correlations")
+    later = time.monotonic() + 30
+    batch = [(later, {"log_id": str(n)}) for n in range(4)]
+    reporter._waiting.extend((later, {"log_id": str(n)}) for n in range(4, 7))
+    reporter._put_back(batch, "away")
+    assert [each["log_id"] for _, each in reporter._waiting] == ["2", "3", "4", "5", "6"]
+    reporter._put_back(batch, "away")
+    assert [each["log_id"] for _, each in reporter._waiting] == ["2", "3", "4", "5", "6"]
 
 
 def test_a_machine_without_a_thread_to_spare_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
