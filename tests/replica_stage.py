@@ -32,11 +32,12 @@ DATABASE = "replicas"
 
 @dataclass
 class ReplicaProcess:
-    """One process."""
+    """One process; one that is started in the place of another has its slot."""
 
     process: asyncio.subprocess.Process
     log_path: Path
     url: str
+    slot: int = 0
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if it still runs."""
@@ -82,8 +83,15 @@ class ReplicaStage:
         """All that the projects hold."""
         return {log_id for store in self.stores.values() for log_id in store.log_ids()}
 
+    async def start_again(self, ended: ReplicaProcess) -> ReplicaProcess:
+        """Start one in the place of another."""
+        replica = await self.start(ended.url)
+        replica.slot = ended.slot
+        return replica
+
     async def start(self, url: str | None = None, **variables: str) -> ReplicaProcess:
         """Start one more replica; ``url`` is another way to the database."""
+        slot = len({each.slot for each in self.replicas})
         log_path = self.folder / f"replica-{len(self.replicas)}-{time.monotonic_ns()}.log"
         way = url or self.url
         with log_path.open("wb") as log:
@@ -94,7 +102,7 @@ class ReplicaStage:
                 stdout=log,
                 stderr=log,
             )
-        replica = ReplicaProcess(process, log_path, way)
+        replica = ReplicaProcess(process, log_path, way, slot)
         self.replicas.append(replica)
         return replica
 

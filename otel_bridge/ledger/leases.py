@@ -18,6 +18,7 @@ from otel_bridge.ledger.protocol import Ledger
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from otel_bridge.ledger.budget_claims import BudgetAsk, BudgetGrant, BudgetLimit
     from otel_bridge.ledger.values import Lane
 
 
@@ -148,6 +149,14 @@ class SharedLedger(Ledger, Protocol):
 
     async def replicas(self) -> list[ReplicaStatus]:
         """Who is at work, or has gone silent within a day; by name."""
+        ...
+
+    async def claim(self, replica: str, asks: Sequence[BudgetAsk]) -> dict[str, BudgetGrant]:
+        """Claim requests to organisations whose budgets all replicas share, by the budget's name."""
+        ...
+
+    async def budget_limits(self, names: Sequence[str]) -> dict[str, BudgetLimit]:
+        """What replicas have been told of budgets; those that nobody knows are left out."""
         ...
 
     def under(self, lease: Lease) -> Ledger:

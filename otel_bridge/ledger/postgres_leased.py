@@ -7,13 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from otel_bridge.errors import LedgerError
-from otel_bridge.ledger import postgres_leases
+from otel_bridge.ledger import postgres_budgets, postgres_leases
 from otel_bridge.ledger.postgres_database import Cursor, PostgresDatabase
 from otel_bridge.ledger.postgres_projects import hold_project
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
+    from otel_bridge.ledger.budget_claims import BudgetAsk, BudgetGrant, BudgetLimit
     from otel_bridge.ledger.leases import HeldLease, Lease, ReplicaStatus, Scope
     from otel_bridge.ledger.postgres_address import Address
     from otel_bridge.times import Clock
@@ -92,6 +93,14 @@ class LeasedDatabase:
     async def replicas(self) -> list[ReplicaStatus]:
         """See ``SharedLedger``."""
         return await self._database.read_one(postgres_leases.replicas)
+
+    async def claim(self, replica: str, asks: Sequence[BudgetAsk]) -> dict[str, BudgetGrant]:
+        """See ``SharedLedger``."""
+        return await self._write(partial(postgres_budgets.claim, replica=replica, asks=tuple(asks)))
+
+    async def budget_limits(self, names: Sequence[str]) -> dict[str, BudgetLimit]:
+        """See ``SharedLedger``."""
+        return await self._database.read_one(partial(postgres_budgets.limits, names=tuple(names)))
 
     def under(self, lease: Lease) -> Self:
         """See ``SharedLedger``."""

@@ -109,7 +109,6 @@ class Budget:
             raise ValueError("share must be above 0 and at most 1")
         self.name = name
         self._share = share
-        self._parts = 1
         self._on_pause = on_pause
         self._clock = clock
         self._limit: int | None = None
@@ -210,22 +209,10 @@ class Budget:
             blocked_until_ms=self._clock.now_ms() + math.ceil((until_s - now_s) * 1000) if blocked else None,
         )
 
-    def divide(self, parts: int) -> None:
-        """Leave the rest of the share to others: so many processes of the bridge use it, each as much.
-
-        Args:
-            parts: How many, this one included.
-        """
-        if parts != self._parts:
-            self._parts = parts
-            if self._limit is not None:
-                self._set_limit(self._limit)
-                self._dispatch()
-
     # ── learning ─────────────────────────────────────────────────────────────────────────────────────
     def _set_limit(self, limit: int) -> None:
         self._limit = limit
-        allowed = max(math.floor(self._share * limit / self._parts + 1e-9), 1)
+        allowed = max(math.floor(self._share * limit + 1e-9), 1)
         self._allowances = tuple(max(math.floor(part * allowed + 1e-9), 1) for part in PARTS)
         self._reserve = max(math.ceil(RESERVE * limit - 1e-9), 1)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from otel_bridge.receiver.budget import Budget
+from otel_bridge.receiver.shared_budget import SharedBudget
 from otel_bridge.service.logs import event
 
 if TYPE_CHECKING:
@@ -21,13 +24,15 @@ class OrganisationBudgets:
     Args:
         share: The bridge's part of each organisation's limit; above 0, at most 1.
         clock: The time.
-        make: Makes a budget.
+        shared: Whether other processes use them too, so that each claims what it sends.
     """
 
-    def __init__(self, share: float, clock: Clock, make: Callable[..., Budget] = Budget) -> None:
+    def __init__(self, share: float, clock: Clock, *, shared: bool = False) -> None:
         self._share = share
         self._clock = clock
-        self._make = make
+        self.wanted = asyncio.Event()
+        """Set when a budget that is shared wants to claim something."""
+        self._make = partial(SharedBudget, wanted=self.wanted) if shared else Budget
         self._by_project: dict[str, Budget] = {}
         self._keys: dict[str, str] = {}
         self._by_key: dict[str, Budget] = {}

@@ -118,7 +118,8 @@ async def run(
             opened_ledger(settings, clock) as ledger,
             _exporter(settings, clock, exporter, None, _heard_by(state, telemetry)) as sink,
         ):
-            shared = OrganisationBudgets(settings.collect.rate_share, clock)
+            several = isinstance(ledger, SharedLedger)
+            shared = OrganisationBudgets(settings.collect.rate_share, clock, shared=several)
             state.budgets = shared.by_project
             for project in state.projects:
                 state.health.begins_at(project, await ledger.watermark_ms(project, Lane.LIVE))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from otel_bridge.ledger.leases import SharedLedger
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from otel_bridge.ledger import Ledger
     from otel_bridge.ledger.leases import ReplicaStatus
-    from otel_bridge.receiver.budget import Budget
     from otel_bridge.service.crew import Crew
     from otel_bridge.service.running import Running
     from otel_bridge.times import Clock
@@ -65,6 +64,7 @@ async def share_work(state: Running, ledger: SharedLedger, crew: Crew, stop: asy
         LedgerError: The queue of work can't be made.
     """
     from otel_bridge.ledger.postgres import PostgresLedger  # noqa: PLC0415 - see the module
+    from otel_bridge.service.replicas.purse import Purse  # noqa: PLC0415 - see the module
     from otel_bridge.service.replicas.replica import Replica  # noqa: PLC0415 - see the module
 
     assert isinstance(ledger, PostgresLedger)  # noqa: S101 - the only one there is
@@ -80,27 +80,17 @@ async def share_work(state: Running, ledger: SharedLedger, crew: Crew, stop: asy
 
     crew.busy = lambda name: any(lease.project == name for lease in replica.turns.held)
 
-    async def others(alive: Sequence[ReplicaStatus]) -> None:
-        divide_budgets(state.budgets, alive)
+    async def look(_: Sequence[ReplicaStatus]) -> None:
         for status in await ledger.status(state.projects):
             if status.watermark_ms is not None and status.project in state.projects:
                 state.health.stands_at(status.project, status.watermark_ms)
 
-    await replica.run(others)
-
-
-def divide_budgets(budgets: Mapping[str, Budget], alive: Sequence[ReplicaStatus]) -> None:
-    """Let the organisation's share hold for all replicas together: each has an equal part of it.
-
-    What the source says is left of the organisation's budget is the same for all, and steers each by itself.
-
-    Args:
-        budgets: By project; those of one organisation are one object.
-        alive: All replicas.
-    """
-    parts: dict[int, int] = {}
-    for project, budget in budgets.items():
-        sharing = sum(project in replica.projects for replica in alive)
-        parts[id(budget)] = max(parts.get(id(budget), 1), sharing)
-    for budget in budgets.values():
-        budget.divide(parts[id(budget)])
+    purse = Purse(
+        ledger, crew.budgets.by_key, replica=replica.name, clock=state.clock, wanted=crew.budgets.wanted
+    )
+    claiming = asyncio.create_task(purse.keep())
+    try:
+        await replica.run(look)
+    finally:
+        claiming.cancel()
+        await asyncio.gather(claiming, return_exceptions=True)

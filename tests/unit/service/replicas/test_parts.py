@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
-from simulated_clock import SimulatedClock
 
 from otel_bridge.ledger.leases import ReplicaStatus
-from otel_bridge.receiver.budget import Budget, Priority
 from otel_bridge.service.replicas.parts import BY_NAME, PARTS, dealt, queue_of
-from otel_bridge.service.sharing import divide_budgets
 from otel_bridge.service.worker import ProjectWorker
 
 if TYPE_CHECKING:
@@ -65,18 +62,3 @@ def test_a_project_comes_back_to_the_replica_that_knows_it() -> None:
 
 def test_a_queue_has_a_short_name_whatever_the_replica_is_called() -> None:
     assert len(queue_of("x" * 500 + "\ud800", urgent=False)) < 40
-
-
-async def test_replicas_share_the_organisations_budget() -> None:
-    clock = SimulatedClock()
-    shared, own = Budget(0.5, clock, name="org"), Budget(0.5, clock)
-    for budget in (shared, own):
-        await budget.acquire(Priority.HEAD)
-        budget.observe({"X-RateLimit": "1000", "X-RateLimit-Remaining": "999"}, 200)
-    budgets = {"p0": shared, "p1": shared, "p2": own}
-    divide_budgets(budgets, [replica("a", ["p0", "p2"]), replica("b", ["p0"]), replica("c", ["p1"])])
-    assert (shared.state.allowed, own.state.allowed) == (250, 500)
-    divide_budgets(budgets, [replica("a")] * 5)
-    assert (shared.state.allowed, own.state.allowed) == (100, 100)
-    divide_budgets(budgets, [])
-    assert (shared.state.allowed, own.state.allowed) == (500, 500)
