@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from otel_bridge.instrumentation.conventions import ERROR_TYPE_OTHER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +31,9 @@ def outcome_of_answer(answer: Any) -> Outcome:
     if type(answer).__name__.endswith("APIResponse"):
         # A raw answer, not parsed yet. By its name: asking a model for what it has not is slow.
         answer = answer.http_response.json()
-    log_id = _field(answer, "log_id")
-    return Outcome(log_id if isinstance(log_id, str) else "", _error_type(answer))
+    read = answer.get if isinstance(answer, Mapping) else partial(getattr, answer)
+    log_id = read("log_id", None)
+    return Outcome(log_id if isinstance(log_id, str) else "", _error_type(read))
 
 
 def outcome_of_exception(error: BaseException) -> Outcome:
@@ -41,15 +46,11 @@ def outcome_of_exception(error: BaseException) -> Outcome:
     return Outcome(error_type=name)
 
 
-def _error_type(answer: Any) -> str:
-    result = _field(answer, "result_type")
+def _error_type(read: Callable[[str, Any], Any]) -> str:
+    result = read("result_type", None)
     if isinstance(result, str):
         # "input_required": it did not run, and did not fail.
         return {"failed": ERROR_TYPE_OTHER, "blocked": "blocked"}.get(result, "")
-    successful = _field(answer, "successful")
-    failed = not successful if isinstance(successful, bool) else bool(_field(answer, "error"))
+    successful = read("successful", None)
+    failed = not successful if isinstance(successful, bool) else bool(read("error", None))
     return ERROR_TYPE_OTHER if failed else ""
-
-
-def _field(answer: Any, name: str) -> Any:
-    return answer.get(name) if isinstance(answer, Mapping) else getattr(answer, name, None)

@@ -1,8 +1,9 @@
 """The request id of a tool call: Composio keeps it with the log, so it can carry the span's identity.
 
-Two ways lead to the header ``x-request-id``. The generated client takes it among ``extra_headers``. The SDK's
-client keeps one in a context variable, ``request_ctx``, and with client line 1.x this is all it looks at: the
-header is overwritten by a random id. Both repeat it at every retry of a call.
+Two ways lead to the header ``x-request-id``. The SDK's client keeps one in a context variable,
+``request_ctx``, which comes before any header; with client line 1.x it is all that counts, and a header is
+overwritten by a random id. The generated client by itself takes the id among ``extra_headers``. Both repeat
+it at every retry of a call.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-from opentelemetry.trace import format_span_id, format_trace_id
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
@@ -37,8 +36,7 @@ def traceparent_of(context: SpanContext) -> str:
     """The W3C text of a span's identity; empty where it has none."""
     if not context.is_valid:
         return ""
-    trace_id, span_id = format_trace_id(context.trace_id), format_span_id(context.span_id)
-    return f"00-{trace_id}-{span_id}-{context.trace_flags:02x}"
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
 def own_request_id(client: Any, kwargs: Mapping[str, Any]) -> OwnRequestId | None:
@@ -47,7 +45,7 @@ def own_request_id(client: Any, kwargs: Mapping[str, Any]) -> OwnRequestId | Non
     if variable is not None and (value := variable.get().get("id")):
         return OwnRequestId(str(value), of_one_call=False)
     options = kwargs.get("request_options")
-    given = options.get("headers") if isinstance(options, Mapping) else None
+    given = options.get("headers") if options and isinstance(options, Mapping) else None
     for headers in (kwargs.get("extra_headers"), given, kwargs.get("headers")):
         if (value := _header(headers)) is not None:
             return OwnRequestId(value, of_one_call=True)
@@ -66,16 +64,21 @@ class PinnedRequestId:
 
     __slots__ = ("_token", "_variable")
 
-    def __init__(self, client: Any, value: str) -> None:
-        self._variable = _variable(client)
-        self._token: Token[Any] | None = None
-        if self._variable is not None:
-            self._token = self._variable.set({**self._variable.get(), "id": value})
+    def __init__(self, variable: ContextVar[Any], token: Token[Any]) -> None:
+        self._variable = variable
+        self._token = token
 
     def release(self) -> None:
         """Put back what was there."""
-        if self._variable is not None and self._token is not None:
-            self._variable.reset(self._token)
+        self._variable.reset(self._token)
+
+
+def pinned(client: Any, value: str) -> PinnedRequestId | None:
+    """Pin a request id; None where the client is not the SDK's and has no such variable."""
+    variable = _variable(client)
+    if variable is None:
+        return None
+    return PinnedRequestId(variable, variable.set({**variable.get(), "id": value}))
 
 
 def _variable(client: Any) -> ContextVar[Any] | None:
@@ -90,7 +93,8 @@ def _variable(client: Any) -> ContextVar[Any] | None:
 
 
 def _header(headers: Any) -> str | None:
-    if not isinstance(headers, Mapping):
+    # Asked in this order because whether something is a mapping takes long to say.
+    if not headers or not isinstance(headers, Mapping):
         return None
     for name, value in headers.items():
         if isinstance(name, str) and name.lower() == HEADER:

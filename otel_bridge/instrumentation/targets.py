@@ -23,7 +23,7 @@ class Target:
 
     Attributes:
         cls: The class that has it.
-        positional: Its arguments that may be given by place.
+        first: Its first argument, which may be given by place; the second is ``body``.
         slug: The argument that names the tool.
         takes_headers: Whether it takes ``extra_headers``.
     """
@@ -31,7 +31,7 @@ class Target:
     module: str
     cls: str
     method: str
-    positional: tuple[str, ...]
+    first: str
     slug: str
     takes_headers: bool = True
 
@@ -53,16 +53,16 @@ def _targets() -> tuple[Target, ...]:
         for suffix in ("", "WithRawResponse"):
             tools, session = f"{prefix}ToolsResource{suffix}", f"{prefix}SessionResource{suffix}"
             found += [
-                Target(TOOLS, tools, "execute", ("tool_slug", "body"), "tool_slug"),
-                Target(SESSION, session, "execute", ("session_id", "body"), "tool_slug"),
-                Target(SESSION, session, "execute_meta", ("session_id", "body"), "slug"),
+                Target(TOOLS, tools, "execute", "tool_slug", "tool_slug"),
+                Target(SESSION, session, "execute", "session_id", "tool_slug"),
+                Target(SESSION, session, "execute_meta", "session_id", "slug"),
             ]
     return tuple(found)
 
 
 TARGETS: Final = _targets()
 OPENERS: Final = tuple(
-    Target(SESSION, f"{prefix}SessionResource", method, (), "", takes_headers=False)
+    Target(SESSION, f"{prefix}SessionResource", method, "", "", takes_headers=False)
     for prefix in ("", "Async")
     for method in ("create", "attach", "retrieve")
 )
@@ -81,12 +81,11 @@ class ToolCall:
 
 def read_call(target: Target, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ToolCall:
     """Read a call's arguments."""
-    given = {**dict(zip(target.positional, args, strict=False)), **kwargs}
-    body = given.get("body")
+    body = args[1] if len(args) > 1 else kwargs.get("body")
 
     def text(name: str) -> str:
-        value = given.get(name)
-        if not isinstance(value, str) and isinstance(body, Mapping):
+        value = args[0] if args and name == target.first else kwargs.get(name)
+        if not isinstance(value, str) and body and isinstance(body, Mapping):
             value = body.get(name)
         # The client's own mark for "not given" is no text.
         return value if isinstance(value, str) else ""

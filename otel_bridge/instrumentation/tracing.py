@@ -17,6 +17,7 @@ from otel_bridge.instrumentation.request_id import (
     OwnRequestId,
     PinnedRequestId,
     own_request_id,
+    pinned,
     traceparent_of,
     with_header,
 )
@@ -136,6 +137,8 @@ class _TracedCall:
         kwargs: The arguments to call with.
     """
 
+    __slots__ = ("_is_ours", "_own", "_pinned", "_span", "_token", "_traceparent", "_tracing", "kwargs")
+
     def __init__(
         self, tracing: Tracing, target: Target, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
@@ -183,8 +186,8 @@ class _TracedCall:
     def _identify(self, client: Any, target: Target) -> None:
         self._own = own_request_id(client, self.kwargs)
         if self._own is None:
-            self._pinned = PinnedRequestId(client, self._traceparent)
-            if target.takes_headers:
+            self._pinned = pinned(client, self._traceparent)
+            if self._pinned is None and target.takes_headers:
                 self.kwargs = with_header(self.kwargs, self._traceparent)
         elif self._own.value:
             self._span.set_attribute(conventions.REQUEST_ID, self._own.value)

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NoOpTracerProvider
 
 from otel_bridge.instrumentation import ComposioInstrumentor, correlate, traceparent
-from otel_bridge.instrumentation.request_id import PinnedRequestId, own_request_id
+from otel_bridge.instrumentation.request_id import own_request_id, pinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,7 +128,8 @@ class _Bare:
 def test_a_client_of_another_make_has_none() -> None:
     bare = _Bare()
     assert own_request_id(bare, {}) is None
-    PinnedRequestId(bare, "00-").release()
+    assert pinned(bare, "00-") is None
+    assert pinned(object(), "00-") is None
     assert own_request_id(object(), {"extra_headers": 5}) is None
 
 
