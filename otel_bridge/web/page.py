@@ -25,6 +25,7 @@ from otel_bridge.signals import StatusCode
 from otel_bridge.times import format_time
 from otel_bridge.web import drawing, words
 from otel_bridge.web.guard import HEADERS
+from otel_bridge.web.replicas import replica_views
 from otel_bridge.web.status import state_of
 
 if TYPE_CHECKING:
@@ -189,6 +190,7 @@ def _html(snapshot: Snapshot, links: Mapping[str, str], part: float) -> str:
         aside=aside[: math.ceil(_MOST_ASIDE * part)],
         aside_known=sum(sum(p.ledger.set_aside.values()) for p in ordered if p.ledger),
         circuits=snapshot.circuits[:most],
+        replicas=replica_views(snapshot.work, snapshot.now_ms, most),
         traces=_traces(snapshot, links, part),
         since=lambda ms: words.ago(snapshot.now_ms - ms),
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from otel_bridge.errors import BridgeError
+from otel_bridge.ledger.leases import SharedLedger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from otel_bridge.ledger import ProjectStatus, SetAside
     from otel_bridge.receiver.budget import BudgetState
     from otel_bridge.service.health import Reason
+    from otel_bridge.service.holders import Work
     from otel_bridge.service.recent import Minute
     from otel_bridge.service.running import Running
     from otel_bridge.signals import Delivery
@@ -69,6 +71,7 @@ class Snapshot:
         reasons: Why the bridge is not ready, those of its projects among them.
         circuits: The far sides that are down.
         trouble: Why the ledger could not be read just now; None where it could.
+        work: Which replicas share the work, and what each holds; None where it is one process's alone.
     """
 
     now_ms: int
@@ -77,6 +80,7 @@ class Snapshot:
     projects: list[ProjectSnapshot]
     circuits: list[CircuitState]
     trouble: str | None
+    work: Work | None = None
 
 
 class Fresh(Generic[T]):
@@ -126,6 +130,7 @@ class Snapshots:
         self._running = running
         self._ledger: dict[str, ProjectStatus] = {}
         self._aside: dict[str, list[SetAside]] = {}
+        self._work: Work | None = None
 
     async def take(self) -> Snapshot:
         """How it stands. Where the ledger can't be read, with what it said the last time."""
@@ -140,6 +145,7 @@ class Snapshots:
             projects=[self._project(name, reasons, now_ms) for name in running.projects],
             circuits=running.health.open_circuits,
             trouble=trouble,
+            work=self._work,
         )
 
     def _project(self, name: str, reasons: list[Reason], now_ms: int) -> ProjectSnapshot:
@@ -167,6 +173,8 @@ class Snapshots:
                 known = self._ledger.get(name)
                 some = known is not None and bool(known.set_aside)
                 self._aside[name] = await ledger.set_aside(name, limit=MOST_ASIDE) if some else []
+            if isinstance(ledger, SharedLedger):
+                self._work = await ledger.replicas(), await ledger.leases()
         except BridgeError as error:
             return str(error)
         return None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_bridge import __version__
 from otel_bridge.service.health import Code
+from otel_bridge.service.holders import work_json
 from otel_bridge.times import format_time
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def status_json(snapshot: Snapshot, rate_share: float) -> dict[str, Any]:
         "ledger_error": snapshot.trouble,
         "projects": [_project(project, rate_share) for project in snapshot.projects],
         "circuits": [_circuit(state) for state in snapshot.circuits],
+        "replicas": None if snapshot.work is None else work_json(snapshot.work),
     }
 
 
