@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     ResponseHook = Callable[[Span, Any], None]
 
 _logger: Final = logging.getLogger(__name__)
+# A longer one is no id; cut it would be another.
+_MOST_REQUEST_ID_CHARS: Final = 512
 
 
 class Tracing:
@@ -189,7 +191,7 @@ class _TracedCall:
             self._pinned = pinned(client, self._traceparent)
             if self._pinned is None and target.takes_headers:
                 self.kwargs = with_header(self.kwargs, self._traceparent)
-        elif self._own.value:
+        elif self._own.value and len(self._own.value) <= _MOST_REQUEST_ID_CHARS:
             self._span.set_attribute(conventions.REQUEST_ID, self._own.value)
 
     def _end(self, outcome: Outcome) -> None:

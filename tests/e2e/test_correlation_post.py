@@ -56,7 +56,7 @@ class Stage:
     process: asyncio.subprocess.Process
     client: httpx.AsyncClient
 
-    def call(self, log_id: str, request_id: str, status: str = "success") -> None:
+    def call(self, log_id: str, request_id: str, status: str = "success", session_id: str = "") -> None:
         """A tool call that ends now."""
         now_ms = round(datetime.now(UTC).timestamp() * 1000)
         entry = {
@@ -66,7 +66,7 @@ class Stage:
             "status": status,
             "metadata": {"tool_slug": "GMAIL_SEND_EMAIL"},
             "timings": {"start_time": now_ms - 1, "end_time": now_ms},
-            "context": {"request_id": request_id},
+            "context": {"request_id": request_id, "session_id": session_id},
         }
         self.source.store.add(record_of(entry, now_ms))
 
@@ -83,7 +83,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(folder: Path) -> AsyncIterator[Stage]:
+async def stage(folder: Path, **settings: str) -> AsyncIterator[Stage]:
     async with (
         RecordingSink() as sink,
         EmulatorServer(EmulatorOptions(logs=0)) as source,
@@ -98,6 +98,7 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
             OTEL_BRIDGE_TOKEN=TOKEN,
             OTEL_BRIDGE_POLL_INTERVAL="500ms",
             OTEL_BRIDGE_LOG_FORMAT="json",
+            **settings,
         )
         process = await start("run", env=env)
         try:
@@ -141,6 +142,19 @@ async def test_a_retry_is_linked_to_the_try_before_it(tmp_path: Path) -> None:
     assert (link.trace_id, link.span_id) == (first.trace_id, first.span_id)
     assert attributes_of(link.attributes) == {"composio.link.type": "previous_attempt"}
     assert not first.links
+
+
+async def test_a_session_can_be_a_trace_where_no_application_placed_its_calls(tmp_path: Path) -> None:
+    async with stage(tmp_path, OTEL_BRIDGE_GROUP_BY="session") as on:
+        on.call("log_a", "a", session_id="trs_1")
+        on.call("log_b", "b", session_id="trs_1")
+        on.call("log_c", "c", session_id="trs_2")
+        on.call("log_d", PARENT, session_id="trs_1")
+        await on.sink.wait_for(spans=4, timeout_s=30)
+        traces = {name: span.trace_id.hex() for name, span in on.spans().items()}
+    assert traces["log_a"] == traces["log_b"]
+    assert traces["log_d"] == TRACE
+    assert len(set(traces.values())) == 3
 
 
 async def test_a_flood_of_bad_correlations_disturbs_nothing_else(tmp_path: Path) -> None:

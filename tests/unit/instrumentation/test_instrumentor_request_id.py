@@ -101,6 +101,14 @@ def test_a_header_that_the_application_took_away_stays_away() -> None:
     assert service.request_ids == [None]
 
 
+def test_one_that_is_too_long_is_sent_and_not_repeated_on_the_span() -> None:
+    service = Service()
+    with instrumented() as recorded:
+        client_of(service).tools.execute("X_Y", extra_headers={"x-request-id": "m" * 10_240})
+        assert "composio.request.id" not in (recorded.only().attributes or {})
+    assert service.request_ids == ["m" * 10_240]
+
+
 def test_one_for_all_calls_is_never_overwritten_either() -> None:
     service = Service()
     with instrumented():
