@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import shutil
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ import pytest
 from bridge_process import KEY, environment, finish, start
 from expected_signals import attributes_of
 from recording_sink import RecordingSink
+from vendor_sdk import ROOT
 
 from otel_bridge.emulator import EmulatorOptions, EmulatorServer, record_of
 
@@ -129,6 +132,28 @@ async def test_a_call_stands_under_the_span_that_was_reported_for_it(tmp_path: P
         assert re.search(r'otel_bridge_correlations_total{.*outcome="late".*} 1', metrics)
         places = {span.trace_id.hex() + span.parent_span_id.hex() for span in on.spans().values()}
         assert places == {TRACE + SPAN, TRACE + "1" * 16}
+
+
+async def test_any_language_can_post_as_the_documentation_shows(tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    page = (ROOT / "docs" / "correlation.md").read_text()
+    (command,) = re.findall(r"^curl .*?/v1/correlations.*?^```", page, re.DOTALL | re.MULTILINE)
+    async with stage(tmp_path) as on:
+        on.client.headers["authorization"] = f"Bearer {TOKEN}"
+        await on.post([])
+        here = str(on.client.base_url).rstrip("/")
+        process = await asyncio.create_subprocess_exec(
+            "bash",
+            "-c",
+            command.removesuffix("```").replace("http://otel-bridge:8790", here),
+            env={**os.environ, "OTEL_BRIDGE_TOKEN": TOKEN},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        done = await finish(process, 30)
+    assert json.loads(done.out) == {"status": "registered"}, done.err
 
 
 async def test_a_retry_is_linked_to_the_try_before_it(tmp_path: Path) -> None:
