@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import psycopg
+from psycopg import AsyncConnection
+
 from otel_bridge.errors import LedgerError
 from otel_bridge.ledger.postgres_database import Cursor, PostgresDatabase
+from otel_bridge.ledger.postgres_faults import explain
 from otel_bridge.ledger.sqlite_file import Access, SqliteFile
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ _TABLES: Final = {
 _BOOLEANS: Final = frozenset({"tool_call", "sampled", "retries", "used"})
 _PROJECT: Final = "name, delivered, last_error, last_error_ms, last_success_ms, correlated_ms"
 _ROWS: Final = 5_000
+_INTO: Final = "copy into a database without a ledger"
 
 
 async def copy_ledger(source: Path, target: Address, clock: Clock) -> dict[str, int]:
@@ -38,14 +43,15 @@ async def copy_ledger(source: Path, target: Address, clock: Clock) -> dict[str, 
 
     Args:
         source: The SQLite file; no service may run on it.
-        target: A database without a ledger, or with one that holds none of the projects.
+        target: A database without a ledger, or with an empty one.
         clock: The time.
 
     Returns:
         How many rows were copied, by table, ``projects`` first.
 
     Raises:
-        LedgerError: Either can't be used, or the target holds one of the projects.
+        LedgerError: Either can't be used, the target is not empty, or not everything arrived; then nothing
+            is kept there, and it may be done again.
     """
     if not source.exists():  # noqa: ASYNC240 - the command has nothing else to do
         raise LedgerError(f"There is no ledger {source}")
@@ -56,19 +62,55 @@ async def copy_ledger(source: Path, target: Address, clock: Clock) -> dict[str, 
         await database.open()
         try:
             reading = file.run(lambda connection: connection, write=False)
-
-            async def work(cursor: Cursor) -> dict[str, int]:
-                return await _copy_all(reading, cursor, database.where)
-
-            return await database.write(work)
+            return await _copy_in_one(reading, target)
         finally:
             await database.close()
     finally:
         file.close()
 
 
-async def _copy_all(source: sqlite3.Connection, cursor: Cursor, where: str) -> dict[str, int]:
-    ids = await _copy_projects(source, cursor, where)
+async def _copy_in_one(source: sqlite3.Connection, target: Address) -> dict[str, int]:
+    """All of it in one transaction, on a connection of its own: the pool's bound how long a call may take."""
+    try:
+        async with (
+            await AsyncConnection.connect(target.conninfo) as connection,
+            connection.cursor(binary=True) as cursor,
+        ):
+            # Nobody else writes meanwhile.
+            await cursor.execute("LOCK TABLE otel_bridge.projects IN EXCLUSIVE MODE")
+            await _refuse_unless_empty(cursor, target.where)
+            copied = await _copy_all(source, cursor)
+            await _compare(source, cursor, target.where, copied)
+            return copied
+    except psycopg.Error as error:
+        raise explain(error, target.where, target.secrets) from None
+
+
+async def _refuse_unless_empty(cursor: Cursor, where: str) -> None:
+    await cursor.execute("SELECT name FROM otel_bridge.projects ORDER BY name LIMIT 1")
+    row = await cursor.fetchone()
+    if row is not None:
+        raise LedgerError(f"The ledger {where} is not empty, it holds project {row[0]!r}: {_INTO}")
+    await cursor.execute("SELECT EXISTS (SELECT 1 FROM otel_bridge.correlations)")
+    row = await cursor.fetchone()
+    if row is None or row[0]:
+        raise LedgerError(f"The ledger {where} is not empty, it holds correlations: {_INTO}")
+
+
+async def _compare(source: sqlite3.Connection, cursor: Cursor, where: str, copied: dict[str, int]) -> None:
+    for table, count in copied.items():
+        [there] = source.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - our own names
+        await cursor.execute(f"SELECT count(*) FROM otel_bridge.{table}")  # noqa: S608 - as above
+        [arrived] = await cursor.fetchone() or (0,)
+        if not there == count == arrived:
+            raise LedgerError(
+                f"Of {there:,} rows in {table} {arrived:,} arrived in the ledger {where}: nothing is kept "
+                "there; see that nothing runs on either, and do it again"
+            )
+
+
+async def _copy_all(source: sqlite3.Connection, cursor: Cursor) -> dict[str, int]:
+    ids = await _copy_projects(source, cursor)
     copied = {"projects": len(ids)}
     for table, columns in _TABLES.items():
         names = columns.split(", ")
@@ -80,20 +122,15 @@ async def _copy_all(source: sqlite3.Connection, cursor: Cursor, where: str) -> d
     return copied
 
 
-async def _copy_projects(source: sqlite3.Connection, cursor: Cursor, where: str) -> dict[int, int]:
+async def _copy_projects(source: sqlite3.Connection, cursor: Cursor) -> dict[int, int]:
     ids: dict[int, int] = {}
     for old_id, *values in _rows(source, f"SELECT id, {_PROJECT} FROM projects ORDER BY id"):  # noqa: S608
         await cursor.execute(
             f"INSERT INTO otel_bridge.projects ({_PROJECT}) VALUES (%s, %s, %s, %s, %s, %s)"  # noqa: S608
-            " ON CONFLICT (name) DO NOTHING RETURNING id",
+            " RETURNING id",
             values,
         )
-        row = await cursor.fetchone()
-        if row is None:
-            raise LedgerError(
-                f"The ledger {where} holds project {values[0]!r} already: copy into a database without it"
-            )
-        ids[old_id] = row[0]
+        [ids[old_id]] = await cursor.fetchone() or (0,)
     return ids
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import postgres_cluster
 import pytest
@@ -10,11 +10,13 @@ from simulated_clock import SimulatedClock
 from unit.ledger.ledger_samples import HOUR, T0, aside, record, window
 
 from otel_bridge.errors import LedgerError, LedgerInUse, SettingsError
-from otel_bridge.ledger import Lane, SqliteLedger, Verification, open_ledger
+from otel_bridge.ledger import Lane, SqliteLedger, Verification, copying, open_ledger
 from otel_bridge.ledger.correlation_values import Correlation, CorrelationKind, RemoteSpan, Settled
 from otel_bridge.service.moving import move_ledger
 
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.backend
@@ -65,8 +67,52 @@ async def test_everything_is_there_afterwards(tmp_path: Path) -> None:
         await move_ledger(f"sqlite:///{path}", url, SimulatedClock())
     await before.close()
     await after.close()
-    with pytest.raises(LedgerError, match="holds project 'p' already: copy into a database without it"):
+    with pytest.raises(LedgerError, match="is not empty, it holds project 'p': copy into a database without"):
         await move_ledger(f"sqlite:///{path}", url, SimulatedClock())
+
+
+async def test_a_copy_that_fails_leaves_nothing_and_may_be_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, url = tmp_path / "ledger.db", postgres_cluster.new_database("again")
+    await filled(path)
+    rows = copying._rows
+
+    def fewer(source: sqlite3.Connection, query: str) -> Iterator[tuple[Any, ...]]:
+        found = list(rows(source, query))
+        return iter(found[:-1] if " FROM delivered" in query else found)
+
+    monkeypatch.setattr(copying, "_rows", fewer)
+    with pytest.raises(LedgerError, match=r"Of 333 rows in delivered 332 arrived in the ledger .*nothing is"):
+        await move_ledger(f"sqlite:///{path}", url, SimulatedClock())
+    monkeypatch.setattr(copying, "_rows", rows)
+
+    def breaking(source: sqlite3.Connection, query: str) -> Iterator[tuple[Any, ...]]:
+        if " FROM delivered" in query:
+            command = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = 'again'"
+            postgres_cluster.cluster().sql(command)
+        return rows(source, query)
+
+    monkeypatch.setattr(copying, "_rows", breaking)
+    with pytest.raises(LedgerError, match=r"The ledger postgresql://127.0.0.1:\d+/again "):
+        await move_ledger(f"sqlite:///{path}", url, SimulatedClock())
+    monkeypatch.setattr(copying, "_rows", rows)
+    assert (await move_ledger(f"sqlite:///{path}", url, SimulatedClock()))["delivered"] == 333
+
+
+async def test_only_an_empty_ledger_is_copied_into(tmp_path: Path) -> None:
+    path, url = tmp_path / "ledger.db", postgres_cluster.new_database("taken")
+    await filled(path)
+    there = open_ledger(url, SimulatedClock())
+    await there.open()
+    span = RemoteSpan(b"t" * 16, b"s" * 8)
+    await there.register([Correlation(CorrelationKind.REQUEST_ID, "other", span, T0 + HOUR)], T0)
+    with pytest.raises(LedgerError, match="is not empty, it holds correlations"):
+        await move_ledger(f"sqlite:///{path}", url, SimulatedClock())
+    await there.note_success("another", T0)
+    with pytest.raises(LedgerError, match="is not empty, it holds project 'another'"):
+        await move_ledger(f"sqlite:///{path}", url, SimulatedClock())
+    await there.close()
 
 
 async def test_other_urls_are_refused(tmp_path: Path) -> None:
