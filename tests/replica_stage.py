@@ -68,6 +68,7 @@ class ReplicaStage:
     Attributes:
         stores: By project.
         url: The ledger, as a replica's setting has it.
+        program: What a replica is, for Python.
     """
 
     folder: Path
@@ -77,6 +78,7 @@ class ReplicaStage:
     url: str
     env: dict[str, str]
     replicas: list[ReplicaProcess] = field(default_factory=list)
+    program: tuple[str, ...] = ("-m", "otel_bridge")
 
     @property
     def ids(self) -> set[str]:
@@ -96,7 +98,7 @@ class ReplicaStage:
         way = url or self.url
         with log_path.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "otel_bridge", "run", "--config", str(self.folder / "config.yaml")),
+                *(sys.executable, *self.program, "run", "--config", str(self.folder / "config.yaml")),
                 env={**self.env, "OTEL_BRIDGE_STATE": way, **variables},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,

@@ -1,11 +1,12 @@
 """How much more several replicas collect: 1, 2 and 4 of them against a source that takes 50 ms an answer.
 
 Each project has a request budget of its own and one request in flight, so that a replica is limited by how
-many projects it collects at once (16), not by its processor. Printed are details a second between the first
-and the last fifth, the share of linear growth, and the cores that the replicas and all of this machine keep
-busy: where the latter end, more replicas can't help, and the number says nothing of the bridge.
+many projects it collects at once, not by its processor: 16, or 4 with ``--slim``, so that four replicas fit
+on two cores. Printed are details a second between the first and the last fifth, the share of linear growth,
+and the cores that the replicas and all of this machine keep busy: where the latter end, more replicas can't
+help, and the number says nothing of the bridge.
 
-    python tests/bench/replicas.py [RECORDS_A_PROJECT]
+    python tests/bench/replicas.py [RECORDS_A_PROJECT] [--slim]
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ LATENCY_MS = 50
 REPLICAS = (1, 2, 4)
 
 
-async def measure(replicas: int, records: int) -> tuple[float, float, float]:
+async def measure(replicas: int, records: int, *, slim: bool) -> tuple[float, float, float]:
     """Details a second, and the cores that replicas and machine were busy with."""
     with tempfile.TemporaryDirectory() as folder:
         limits = {"OTEL_BRIDGE_CONCURRENCY": "1", "OTEL_BRIDGE_LEASE": "15s"}
         async with replica_stage(
             Path(folder), projects=PROJECTS, records=PROJECTS * records, latency_ms=LATENCY_MS, **limits
         ) as stage:
+            if slim:
+                stage.program = (str(Path(__file__).with_name("slim_replica.py")),)
             alive = [await stage.start() for _ in range(replicas)]
             count = len(stage.ids)
 
@@ -64,12 +67,13 @@ def cpu_s(replica: ReplicaProcess) -> float:
 
 def main() -> None:
     """Measure and print."""
-    records = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    slim = "--slim" in sys.argv
+    records = next((int(each) for each in sys.argv[1:] if each.isdecimal()), 300)
     alone = 0.0
     print(f"{PROJECTS} projects, {records:,} records each, {LATENCY_MS} ms latency, {os.cpu_count()} cores")
     print("replicas  details/s  of linear  cores of replicas  cores in all")
     for replicas in REPLICAS:
-        rate, cores, machine = asyncio.run(measure(replicas, records))
+        rate, cores, machine = asyncio.run(measure(replicas, records, slim=slim))
         alone = alone or rate
         print(f"{replicas:8}  {rate:9.0f}  {rate / alone / replicas:9.2f}  {cores:17.2f}  {machine:12.2f}")
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from otel_bridge.ledger.leases import ReplicaStatus
 
 PRUNE_EVERY_S: Final = 600.0
+WORKERS: Final = {"head": 16, "rest": 8, "schedule": 1}
+"""How many jobs of each kind are done at once in one process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,52 @@ def dealt(
         counts[chosen] = counts.get(chosen, 0) + 1
         jobs.append((project, part, chosen))
     return jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A job that nobody has begun.
+
+    Attributes:
+        number: The queue's own number for it.
+        queue: Where it waits.
+    """
+
+    number: int
+    project: str
+    part: str
+    queue: str
+
+
+def moved(
+    waiting: Sequence[Waiting], replicas: Sequence[ReplicaStatus], load: Mapping[str, int]
+) -> list[tuple[int, str]]:
+    """Which jobs should wait elsewhere: where they would wait for long, while another replica is idle.
+
+    One that has just joined finds all that was due dealt to those that were there before.
+
+    Args:
+        waiting: Those that wait, in any order.
+        replicas: Those that are alive.
+        load: The jobs that wait or are under way, by queue.
+
+    Returns:
+        The job's number, and the queue where it is begun sooner.
+    """
+    counts = dict(load)
+    moves = []
+    for job in waiting:
+        urgent = BY_NAME[job.part].urgent
+        at_once = WORKERS["head" if urgent else "rest"]
+        if counts.get(job.queue, 0) <= at_once:
+            continue
+        able = [queue_of(each.name, urgent=urgent) for each in replicas if job.project in each.projects]
+        chosen = min(able, key=lambda queue: counts.get(queue, 0), default=job.queue)
+        if counts.get(chosen, 0) < at_once:
+            counts[job.queue] -= 1
+            counts[chosen] = counts.get(chosen, 0) + 1
+            moves.append((job.number, chosen))
+    return moves
 
 
 def _affinity(project: str, replica: str) -> bytes:

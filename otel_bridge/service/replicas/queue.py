@@ -24,7 +24,7 @@ from procrastinate.jobs import Status
 
 from otel_bridge.errors import BridgeError, LedgerError
 from otel_bridge.service.logs import event
-from otel_bridge.service.replicas.parts import BY_NAME, PARTS, dealt, queue_of
+from otel_bridge.service.replicas.parts import BY_NAME, PARTS, Waiting, dealt, moved, queue_of
 from otel_bridge.service.replicas.queue_schema import SCHEMA_OPTION, make_queue
 from otel_bridge.service.stopping import STOP_GRACE_S
 
@@ -50,6 +50,11 @@ WHERE job.status = 'todo' AND job.queue_name <> ALL (%(queues)s::text[])
         SELECT 1 FROM otel_bridge.leases AS l JOIN otel_bridge.projects AS p ON p.id = l.project_id
         WHERE p.name = job.args ->> 'project' AND l.scope = job.args ->> 'part'
             AND l.holder IS NOT NULL AND l.expires_at > clock_timestamp())
+"""
+_MOVE: Final = """
+UPDATE procrastinate_jobs AS job SET queue_name = given.queue
+FROM unnest(%(numbers)s::bigint[], %(queues)s::text[]) AS given (number, queue)
+WHERE job.id = given.number AND job.status = 'todo'
 """
 _CONNECTIONS: Final = 4
 
@@ -177,14 +182,28 @@ class Queue:
             scopes = [part.scope for part in PARTS]
             projects = {project for each in await self._alive() for project in each.projects}
             due = await self._ledger.due(sorted(projects), scopes, self._clock.now_ms())
+            jobs = [*await self._jobs("todo"), *await self._jobs("doing")]
             if due:
-                await self._defer(due)
+                await self._defer(due, jobs)
+            await self._move(jobs)
         except (BridgeError, psycopg.Error, ProcrastinateException) as error:
             shown = error if isinstance(error, BridgeError) else self._explained(error)
             event(logging.WARNING, "queue_failed", str(shown))
 
-    async def _defer(self, due: Sequence[tuple[str, str]]) -> None:
-        jobs = [*await self._jobs("todo"), *await self._jobs("doing")]
+    async def _move(self, jobs: Sequence[Job]) -> None:
+        """Let those that are idle do what waits for others."""
+        waiting = [
+            Waiting(job.id, str(job.task_kwargs["project"]), str(job.task_kwargs["part"]), job.queue)
+            for job in jobs
+            if job.status == "todo" and job.id is not None and job.task_kwargs.get("part") in BY_NAME
+        ]
+        moves = moved(waiting, await self._alive(), Counter(job.queue for job in jobs))
+        if moves:
+            await self._app.connector.execute_query_async(
+                _MOVE, numbers=[number for number, _ in moves], queues=[queue for _, queue in moves]
+            )
+
+    async def _defer(self, due: Sequence[tuple[str, str]], jobs: Sequence[Job]) -> None:
         waiting = {job.queueing_lock for job in jobs if job.status == "todo"}
         load = Counter(job.queue for job in jobs)
         wanted = [each for each in due if _name(*each) not in waiting]

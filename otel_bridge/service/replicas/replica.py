@@ -12,13 +12,14 @@ import os
 import socket
 from functools import partial
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from procrastinate.exceptions import ProcrastinateException
 
 from otel_bridge.errors import BridgeError
 from otel_bridge.retry import Backoff
 from otel_bridge.service.logs import event
+from otel_bridge.service.replicas.parts import WORKERS
 from otel_bridge.service.replicas.queue import Queue
 from otel_bridge.service.replicas.turns import Turns
 
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from otel_bridge.ledger.postgres_address import Address
     from otel_bridge.service.worker import ProjectWorker
     from otel_bridge.times import Clock
-
-WORKERS: Final = {"head": 16, "rest": 8, "schedule": 1}
-"""How many jobs of each kind are done at once in one process."""
 
 
 def replica_name() -> str:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_bridge.ledger.leases import ReplicaStatus
-from otel_bridge.service.replicas.parts import BY_NAME, PARTS, dealt, queue_of
+from otel_bridge.service.replicas.parts import BY_NAME, PARTS, WORKERS, Waiting, dealt, moved, queue_of
 from otel_bridge.service.worker import ProjectWorker
 
 if TYPE_CHECKING:
@@ -58,6 +58,39 @@ def test_a_project_comes_back_to_the_replica_that_knows_it() -> None:
     alive = [replica("a"), replica("b"), replica("c")]
     first = dealt([("p3", "head")], alive, {})
     assert all(dealt([("p3", "head")], alive[::-1], {}) == first for _ in range(3))
+
+
+def test_who_is_idle_is_given_what_waits_for_others() -> None:
+    alive = [replica("a"), replica("b"), replica("c", ["p0"])]
+    there, elsewhere, pinned = (queue_of(each.name, urgent=True) for each in alive)
+    most = WORKERS["head"]
+    waiting = [Waiting(number, f"p{number % 12}", "head", there) for number in range(10)]
+    moves = moved(waiting, alive, {there: most + 4, elsewhere: most - 3})
+    assert sorted(moves) == [(0, pinned), (1, elsewhere), (2, elsewhere), (3, elsewhere)]
+    # What is begun soon stays, and where nobody is idle all of it.
+    assert moved(waiting, alive, {there: most}) == []
+    assert moved(waiting, alive, {there: most * 2, elsewhere: most, pinned: most}) == []
+    assert moved(waiting, [], {there: most * 2}) == []
+    # Of what is not urgent fewer are done at once, by others.
+    rest = queue_of("a", urgent=False)
+    [(number, queue)] = moved([Waiting(7, "p1", "backfill", rest)], alive, {rest: WORKERS["rest"] + 1})
+    assert (number, queue) == (7, queue_of("b", urgent=False))
+
+
+@given(st.lists(st.integers(0, 2), max_size=60), st.lists(st.integers(0, 30), min_size=3, max_size=3))
+def test_nothing_is_moved_to_where_it_would_wait_as_well(places: list[int], busy: list[int]) -> None:
+    alive = [replica(f"r{n}") for n in range(3)]
+    queues = [queue_of(each.name, urgent=True) for each in alive]
+    waiting = [Waiting(n, "p0", "head", queues[place]) for n, place in enumerate(places)]
+    load = Counter(dict(zip(queues, busy, strict=True))) + Counter(each.queue for each in waiting)
+    moves = moved(waiting, alive, load)
+    after = Counter(load)
+    for number, queue in moves:
+        after[waiting[number].queue] -= 1
+        after[queue] += 1
+    for number, queue in moves:
+        assert after[queue] <= WORKERS["head"] <= after[waiting[number].queue]
+    assert len({number for number, _ in moves}) == len(moves)
 
 
 def test_a_queue_has_a_short_name_whatever_the_replica_is_called() -> None:

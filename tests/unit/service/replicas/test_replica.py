@@ -17,7 +17,7 @@ from otel_bridge.errors import LedgerError
 from otel_bridge.ledger import Lane, open_ledger
 from otel_bridge.ledger.postgres import PostgresLedger
 from otel_bridge.service.replicas import queue_schema
-from otel_bridge.service.replicas.parts import PARTS, queue_of
+from otel_bridge.service.replicas.parts import PARTS, WORKERS, queue_of
 from otel_bridge.service.replicas.queue_schema import make_queue
 from otel_bridge.service.replicas.replica import Replica, _quiet, replica_name
 from otel_bridge.times import SystemClock
@@ -46,11 +46,13 @@ VALUES ('QUEUE', 'collect', 'verify/p', 'verify/p', '{"project": "p", "part": "v
 class Worker:
     """Notes its steps."""
 
-    def __init__(self, project: str, done: list[tuple[str, str]]) -> None:
+    def __init__(self, project: str, done: list[tuple[str, str]], until: asyncio.Event | None = None) -> None:
         def step_of(part: str) -> Callable[[], Any]:
             async def step() -> bool:
                 done.append((project, part))
                 await asyncio.sleep(0.05)
+                if until is not None:
+                    await until.wait()
                 return False
 
             return step
@@ -72,11 +74,14 @@ async def ledger() -> AsyncIterator[PostgresLedger]:
 
 @asynccontextmanager
 async def replica(
-    ledger: PostgresLedger, projects: Sequence[str], done: list[tuple[str, str]]
+    ledger: PostgresLedger,
+    projects: Sequence[str],
+    done: list[tuple[str, str]],
+    until: asyncio.Event | None = None,
 ) -> AsyncIterator[Replica]:
     """One that runs for as long as the block does, and stops as the service would."""
     stop = asyncio.Event()
-    workers = {project: cast("ProjectWorker", Worker(project, done)) for project in projects}
+    workers = {project: cast("ProjectWorker", Worker(project, done, until)) for project in projects}
     each = Replica(
         ledger.address, ledger, workers, clock=SystemClock(), lease_s=2, poll_interval_s=0.5, stop=stop
     )
@@ -128,6 +133,25 @@ async def test_a_job_that_was_left_behind_does_not_block_its_part(
     async with replica(ledger, ["p"], done):
         await until(lambda: {("p", "head"), ("p", "verify")} <= set(done))
     assert "gone silent" in caplog.text
+
+
+async def test_what_waits_for_one_is_done_by_one_that_joins(
+    ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(WORKERS, "head", 1)
+    first, second = list[tuple[str, str]](), list[tuple[str, str]]()
+    projects = [f"p{number}" for number in range(8)]
+    go_on = asyncio.Event()
+    async with replica(ledger, projects, first, until=go_on):
+        await until(lambda: any(part == "head" for _, part in first))
+        waiting = (
+            "SELECT count(*) FROM otel_bridge.procrastinate_jobs WHERE status = 'todo' AND lock LIKE 'head/%'"
+        )
+        await until(lambda: int(sql(waiting)) == 7)
+        async with replica(ledger, projects, second):
+            # The first one is at its first turn all the while.
+            await until(lambda: len({project for project, part in second if part == "head"}) == 7)
+            go_on.set()
 
 
 async def test_a_database_that_restarts_is_joined_again(
