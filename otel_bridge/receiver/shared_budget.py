@@ -75,6 +75,7 @@ class SharedBudget(Budget):
         self._used_by_all = 0
         self._asked: Priority | None = None
         self._deciding = Priority.HEAD
+        self._latest: _Claim | None = None
         self._spent = 0
         self._last_claim = 0
         self._unclaimed = 0
@@ -149,7 +150,7 @@ class SharedBudget(Budget):
 
     def _take(self, now_s: float) -> _Bucket:
         if self._claims:
-            claim = self._claims[0]
+            claim = self._latest = self._claims[0]
             claim.left -= 1
             self._spent += 1
             if not claim.left:
@@ -158,8 +159,22 @@ class SharedBudget(Budget):
                 # The next claim is made while there is still something to send.
                 self._ask(self._deciding)
         else:
+            self._latest = None
             self._unclaimed += 1
         return super()._take(now_s)
+
+    def _give_back(self, bucket: _Bucket) -> None:
+        super()._give_back(bucket)
+        claim = self._latest
+        if claim is None:
+            self._unclaimed = max(self._unclaimed - 1, 0)
+        elif claim.until_s > self._clock.monotonic_s():
+            if not claim.left:
+                self._claims.appendleft(claim)
+            claim.left += 1
+        else:
+            self._returned[claim.moment] += 1
+            self._used_by_all -= 1
 
     @property
     def _left(self) -> int:

@@ -34,7 +34,6 @@ class OrganisationBudgets:
         """Set when a budget that is shared wants to claim something."""
         self._make = partial(SharedBudget, wanted=self.wanted) if shared else Budget
         self._by_project: dict[str, Budget] = {}
-        self._keys: dict[str, str] = {}
         self._by_key: dict[str, Budget] = {}
 
     @property
@@ -44,7 +43,7 @@ class OrganisationBudgets:
 
     @property
     def by_key(self) -> Mapping[str, Budget]:
-        """Each once, by what tells organisations apart, for every process alike; changes in the same way."""
+        """Each once, by what tells organisations apart, for every process alike; none ever goes."""
         return self._by_key
 
     def join(self, project: ProjectSettings) -> Budget:
@@ -54,16 +53,12 @@ class OrganisationBudgets:
         key = f"organization:{name}" if project.organization else f"project:{name}"
         if key not in self._by_key:
             self._by_key[key] = self._make(self._share, self._clock, name=name, on_pause=_say_pause(name))
-        self._keys[project.name] = key
         self._by_project[project.name] = self._by_key[key]
         return self._by_key[key]
 
     def leave(self, name: str) -> None:
-        """A project's budget goes with the last project of its organisation."""
+        """A project has no budget any more; its organisation's is kept, with what was sent so far."""
         del self._by_project[name]
-        key = self._keys.pop(name)
-        if key not in self._keys.values():
-            del self._by_key[key]
 
 
 def budgets(settings: Settings, clock: Clock) -> Mapping[str, Budget]:

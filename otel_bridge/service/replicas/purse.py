@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from otel_bridge.errors import BridgeError
+from otel_bridge.errors import BridgeError, unforeseen
 from otel_bridge.ledger.budget_claims import BudgetAsk, BudgetLimit
 from otel_bridge.receiver.shared_budget import SharedBudget
 from otel_bridge.service.logs import event
@@ -30,7 +30,7 @@ class Purse:
 
     Args:
         ledger: Where claims are counted.
-        budgets: By what tells organisations apart, for every replica alike; may change while it runs.
+        budgets: By what tells organisations apart, for every replica alike; more may come while it runs.
         replica: This replica's name.
         clock: The time.
         wanted: Set by a budget that wants something.
@@ -58,8 +58,9 @@ class Purse:
             try:
                 await self.look_up()
                 await self.claim()
-            except BridgeError as error:
-                event(logging.WARNING, "ledger_failed", str(error))
+            except Exception as error:  # noqa: BLE001 - without claims nothing is ever sent
+                shown = error if isinstance(error, BridgeError) else unforeseen(error)
+                event(logging.WARNING, "ledger_failed", str(shown))
                 await self._clock.sleep(TELL_EVERY_S)
             await self._clock.sleep(AT_MOST_EVERY_S)
             await self._until_wanted()
@@ -101,7 +102,7 @@ class Purse:
         asked_s = self._clock.monotonic_s()
         try:
             grants = await self._ledger.claim(self._replica, asks)
-        except BridgeError:
+        except Exception:
             for name, want in wants.items():
                 budgets[name].failed(want)
             raise

@@ -192,3 +192,42 @@ async def test_one_that_joins_knows_the_limit_before_it_asks() -> None:
     # What was claimed for the one that went away is given back.
     assert sum(claims.claims.values()) == 0
     await one.kill()
+
+
+async def test_what_is_not_sent_after_all_is_not_used_up() -> None:
+    clock = SimulatedClock()
+    claims, sent = Claims(clock), list[tuple[float, Priority]]()
+    one = Sender(claims, "one", sent)
+    await one.budget.acquire(Priority.HEAD)
+    one.budget.not_sent()
+    claims.limits["acme"] = BudgetLimit(LIMIT, WINDOW_S)
+    one.budget.learn(LIMIT, WINDOW_S)
+    # As often as the far side is found to be down: five times what there is.
+    for _ in range(5 * ALLOWED):
+        await one.budget.acquire(Priority.HEAD)
+        await clock.sleep(0.01)
+        one.budget.not_sent()
+    assert one.budget.state.used < 10
+    await clock.sleep(10)
+    assert sum(claims.claims.values()) == 0
+    for _ in range(3):
+        await one.budget.acquire(Priority.HEAD)
+    await clock.sleep(3)
+    one.budget.not_sent()  # so late that its claim is good no more
+    await clock.sleep(3)
+    assert sum(claims.claims.values()) == 2
+    await one.kill()
+
+
+async def test_a_surprise_does_not_end_the_claiming(caplog: pytest.LogCaptureFixture) -> None:
+    clock = SimulatedClock()
+    claims, sent = Claims(clock), list[tuple[float, Priority]]()
+    claims.limits["acme"] = BudgetLimit(0, 0.0)  # nobody can divide by that
+    one = Sender(claims, "one", sent)
+    one.work(1, pace_s=0.5)
+    await clock.sleep(5)
+    assert "unforeseen ZeroDivisionError" in caplog.text
+    one.budget.observe({"x-ratelimit": str(LIMIT), "x-ratelimit-window-size": "60s"}, 200)
+    await clock.sleep(5)
+    assert sent
+    await one.kill()
