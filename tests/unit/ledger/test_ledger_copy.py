@@ -10,7 +10,7 @@ from simulated_clock import SimulatedClock
 from unit.ledger.ledger_samples import HOUR, T0, aside, record, window
 
 from otel_bridge.errors import LedgerError, LedgerInUse, SettingsError
-from otel_bridge.ledger import Lane, SqliteLedger, Verification, copying, open_ledger
+from otel_bridge.ledger import Lane, SqliteLedger, Verification, copying, open_ledger, postgres_database
 from otel_bridge.ledger.correlation_values import Correlation, CorrelationKind, RemoteSpan, Settled
 from otel_bridge.service.moving import move_ledger
 
@@ -97,6 +97,16 @@ async def test_a_copy_that_fails_leaves_nothing_and_may_be_made_again(
     with pytest.raises(LedgerError, match=r"The ledger postgresql://127.0.0.1:\d+/again "):
         await move_ledger(f"sqlite:///{path}", url, SimulatedClock())
     monkeypatch.setattr(copying, "_rows", rows)
+    assert (await move_ledger(f"sqlite:///{path}", url, SimulatedClock()))["delivered"] == 333
+
+
+async def test_a_large_ledger_may_take_longer_than_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, url = tmp_path / "ledger.db", postgres_cluster.new_database("large")
+    await filled(path)
+    # Less than any call takes: whatever goes through the pool would fail.
+    monkeypatch.setattr(postgres_database, "CALL_S", 0.0)
     assert (await move_ledger(f"sqlite:///{path}", url, SimulatedClock()))["delivered"] == 333
 
 
