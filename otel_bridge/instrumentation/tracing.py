@@ -196,14 +196,15 @@ class _TracedCall:
 
     def _end(self, outcome: Outcome) -> None:
         try:
+            if self._pinned is not None:
+                # First: whatever fails below, the next call must not go out under this one's id.
+                self._pinned.release()
             if outcome.log_id:
                 self._span.set_attribute(conventions.LOG_ID, outcome.log_id)
             if outcome.error_type:
                 self._span.set_attribute(conventions.ERROR_TYPE, outcome.error_type)
                 self._span.set_status(StatusCode.ERROR)
             self._report(outcome.log_id)
-            if self._pinned is not None:
-                self._pinned.release()
         except Exception:
             _logger.debug("what came of a tool call could not be recorded", exc_info=True)
         finally:

@@ -57,6 +57,21 @@ def test_after_the_call_the_sdks_own_comes_back() -> None:
     assert service.request_ids[1] == "made-by-the-sdk"
 
 
+def test_the_sdks_own_comes_back_even_where_the_span_could_not_be_finished(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError
+
+    service = Service()
+    with instrumented():
+        monkeypatch.setattr("otel_bridge.instrumentation.tracing._TracedCall._report", fails)
+        client = client_of(service, SdkClient)
+        client.tools.execute("SLACK_SEND_MESSAGE")
+        client.tools.list()
+    assert service.request_ids[1] == "made-by-the-sdk"
+
+
 def test_a_trace_that_is_not_sampled_says_so() -> None:
     service = Service()
     with instrumented(TracerProvider(sampler=ALWAYS_OFF)):

@@ -18,7 +18,7 @@ from otel_bridge.instrumentation import ComposioInstrumentor
 from otel_bridge.instrumentation.sessions import SessionUsers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from composio_client import Composio
 
@@ -97,6 +97,18 @@ def test_so_many_sessions_are_remembered_and_no_more(monkeypatch: pytest.MonkeyP
         users.remember(SimpleNamespace(session_id=name, config=SimpleNamespace(user_id=f"of {name}")))
     users.remember(SimpleNamespace(session_id="d", config=None))
     assert [users.of(name) for name in "abcd"] == ["of a", "", "of c", ""]
+
+
+def test_threads_that_forget_at_the_same_time_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Changing(dict[str, str]):
+        def __iter__(self) -> Iterator[str]:
+            raise RuntimeError("dictionary changed size during iteration")
+
+    monkeypatch.setattr("otel_bridge.instrumentation.sessions._MOST", 0)
+    users = SessionUsers()
+    users._users = Changing()
+    users.remember(SimpleNamespace(session_id="a", config=SimpleNamespace(user_id="u")))
+    assert users.of("a") == "u"
 
 
 def test_a_session_that_can_not_be_read_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +289,7 @@ class _Broken:
         raise ZeroDivisionError(name)
 
 
-@pytest.mark.parametrize("place", ["start", "header", "attributes", "answer"])
+@pytest.mark.parametrize("place", ["start", "header", "attributes", "answer", "end"])
 def test_a_defect_of_its_own_does_not_reach_the_application(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +298,7 @@ def test_a_defect_of_its_own_does_not_reach_the_application(
         "header": "own_request_id",
         "attributes": "_attributes",
         "answer": "outcome_of_answer",
+        "end": "_TracedCall._report",
     }
     service = Service()
     with instrumented():
