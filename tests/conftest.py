@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import ipaddress
 import logging
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 _attempts: list[str] = []
+_stderr = pytest.StashKey[int]()
+_LONGER_S = 60
 
 
 class OutsideConnectionError(AssertionError):
@@ -94,6 +98,32 @@ def loopback_only() -> Iterator[list[str]]:
         patch.setattr(socket.socket, "sendto", guarded_sendto)
         patch.setattr(socket, "getaddrinfo", guarded_getaddrinfo)
         yield _attempts
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the way to the terminal, which is not captured yet."""
+    config.stash[_stderr] = os.dup(2)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    os.close(config.stash[_stderr])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """End the process that a test's timeout does not end, and say where each of its threads stands.
+
+    The timeout fails the test by an exception, once. Hypothesis takes that for a finding and tries the
+    example again, without a timeout; code that holds the interpreter's lock never sees it. With several
+    workers the others go on.
+    """
+    marker = item.get_closest_marker("timeout")
+    timeout_s = marker.args[0] if marker else float(item.config.getini("timeout"))
+    faulthandler.dump_traceback_later(timeout_s + _LONGER_S, exit=True, file=item.config.stash[_stderr])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(trylast=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -335,24 +337,35 @@ def test_a_machine_without_a_thread_to_spare_goes_on(monkeypatch: pytest.MonkeyP
     assert len(reporter._waiting) == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_process_reports_for_itself(bridge: Bridge) -> None:
-    reporter = Reporter(correlation_url(bridge.url))
-    reporter.report(ONE)
-    bridge.wait_for(1)
-    child = os.fork()
-    if child == 0:
-        reporter.report({"log_id": "log_of_the_child", "traceparent": "00-1"})
-        reporter.close(20)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert status == 0
-    bridge.wait_for(2)
-    reporter.report(ONE)
-    bridge.wait_for(3)
+FORKS = """
+import os, sys
+from otel_bridge.instrumentation.reporter import Reporter
+reporter = Reporter(sys.argv[1])
+reporter.report({"log_id": "before", "traceparent": "00-1"})
+sys.stdin.readline()
+child = os.fork()
+if child == 0:
+    reporter.report({"log_id": "of the child", "traceparent": "00-1"})
     reporter.close(20)
-    assert [each["log_id"] for each in bridge.correlations] == ["log_1", "log_of_the_child", "log_1"]
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+reporter.report({"log_id": "after", "traceparent": "00-1"})
+reporter.close(20)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_a_forked_process_reports_for_itself(bridge: Bridge) -> None:
+    # A process of its own: the tests' has threads and servers of others, which are not made to be forked.
+    command = [sys.executable, "-c", FORKS, correlation_url(bridge.url)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as forking:
+        try:
+            bridge.wait_for(1)
+            forking.communicate(b"\n", 60)
+        finally:
+            forking.kill()
+    assert forking.returncode == 0
+    assert [each["log_id"] for each in bridge.correlations] == ["before", "of the child", "after"]
 
 
 def test_what_is_no_longer_used_can_go() -> None:
