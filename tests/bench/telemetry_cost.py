@@ -28,6 +28,7 @@ from otel_bridge.service.observer import NOBODY
 from otel_bridge.service.own_telemetry import own_telemetry
 from otel_bridge.settings import load
 from otel_bridge.times import SystemClock
+from otel_bridge.web.app import Measured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +112,7 @@ async def scrape(telemetry: OwnTelemetry | None, timed: Timed) -> None:
     """Read the metrics now and then, as Prometheus does."""
     while telemetry is not None:
         before = time.thread_time()
-        telemetry.prometheus_text()
+        Measured.by(telemetry.prometheus_text)
         timed.used_s += time.thread_time() - before
         await asyncio.sleep(SCRAPE_EVERY_S)
 

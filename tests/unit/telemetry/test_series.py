@@ -13,9 +13,11 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, Histogram
 from opentelemetry.sdk.resources import Resource
 from prometheus_client.parser import text_string_to_metric_families
 
+from otel_bridge.service.own_metrics import OwnMetrics
 from otel_bridge.telemetry import catalogue as c
 from otel_bridge.telemetry.meters import Meters
 from otel_bridge.telemetry.series import MOST_SERIES, Counts, Distribution, attributes
+from otel_bridge.web.app import Measured
 
 VALUES = st.lists(st.floats(0, 1e6), max_size=40)
 
@@ -77,6 +79,25 @@ def test_ten_thousand_tools_cost_no_more_than_a_thousand() -> None:
     (overflow,) = [sample for sample in counts if sample.labels == {"otel_metric_overflow": "true"}]
     assert overflow.value == 10_000 - MOST_SERIES
     assert sum(sample.value for sample in counts) == 10_000
+
+
+def test_a_scrape_is_as_small_as_the_documentation_says() -> None:
+    """Every tool, every failure, every answer of the source that there can be, for one project."""
+    meters = Meters(Resource({}), Resource({}))
+    OwnMetrics(meters, ["p"])
+    begins = len(meters.prometheus_text().splitlines())
+    for number in range(2 * MOST_SERIES):
+        name = f"TOOLKIT_{number % 90}_DO_SOMETHING_THAT_HAS_A_LONG_NAME_{number}"
+        meters.record(c.TOOL_DURATION, 0.3, name, f"toolkit_{number % 90}", None, "p")
+    for route, status in itertools.product(c.ROUTE.values, (200, 401, 403, 404, 429, 500, 502, 503, 504)):
+        meters.record(c.REQUEST_DURATION, 0.3, "p", route, status)
+    text = meters.prometheus_text()
+    of_tools = text.count(b"\ngen_ai_execute_tool_duration_seconds_")
+    assert of_tools == 17 * (MOST_SERIES + 1)
+    assert begins < 70
+    assert len(text.splitlines()) - of_tools < 600
+    assert len(text) < 3_300_000
+    assert len(Measured.by(lambda: text).zipped) < 100_000
 
 
 def test_a_counters_series_are_bounded_too() -> None:

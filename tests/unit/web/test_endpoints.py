@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -120,6 +121,34 @@ async def test_metrics_are_what_the_telemetry_writes(stage: Stage, client: httpx
     answer = await client.get("/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert answer.text == "# HELP up is it\nup 1\n"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "zipped"),
+    [
+        ("gzip", True),
+        ("deflate, GZIP;q=0.5", True),
+        ("gzip;q=0.10", True),
+        ("", False),
+        ("identity", False),
+        ("x-gzip", False),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+    ],
+)
+async def test_metrics_are_small_for_who_takes_gzip(
+    stage: Stage, client: httpx.AsyncClient, accepted: str, zipped: bool
+) -> None:
+    text = b'# TYPE up gauge\nup{of="this and that"} 1\n' * 2_000
+    stage.running.metrics = lambda: text
+    async with client.stream("GET", "/metrics", headers={"accept-encoding": accepted}) as answer:
+        sent = b"".join([chunk async for chunk in answer.aiter_raw()])
+    assert answer.headers.get("content-encoding") == ("gzip" if zipped else None)
+    assert answer.headers["vary"] == "accept-encoding"
+    assert int(answer.headers["content-length"]) == len(sent)
+    if zipped:
+        assert len(sent) < len(text) / 20
+    assert (gzip.decompress(sent) if zipped else sent) == text
 
 
 async def test_while_the_ledger_can_not_be_read_the_last_word_stands(
