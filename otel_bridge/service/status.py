@@ -99,6 +99,8 @@ def _verified(status: ProjectStatus) -> str:
         return "not yet"
     left = result.missing - result.repaired
     missing = f"{left:,} missing" if left else "nothing missing"
+    if result.repaired:
+        missing += f" ({result.repaired:,} repaired)"
     return f"{missing} from {format_time(result.from_ms)} to {format_time(result.to_ms)}"
 
 

@@ -178,13 +178,16 @@ async def test_check_passes_where_all_is_well_and_says_what_is_not(tmp_path: Pat
             COMPOSIO_BASE_URL=base_url,
             OTEL_EXPORTER_OTLP_ENDPOINT=sink.http_endpoint,
         )
+        unsent = await run("check", "--no-send", env=env)
+        assert (unsent.status, "FAIL" in unsent.out) == (0, False), unsent.out
+        assert list(sink.spans()) + list(sink.logs()) == []
         good = await run("check", env=env)
-        assert good.status == 0, good.out
-        assert "FAIL" not in good.out
+        assert (good.status, "FAIL" in good.out) == (0, False), good.out
+        assert [span.name for _, _, span in sink.spans()] == ["otel_bridge.check"]
+        assert [log.event_name for _, _, log in sink.logs()] == ["otel_bridge.check"]
         forbidden = await run("check", env={**env, "COMPOSIO_API_KEY": "ak_forbidden"})
         assert forbidden.status == 1
         assert "Observability: Read" in forbidden.out
         nowhere = await run("check", env={**env, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
         assert nowhere.status == 1
         assert "127.0.0.1:9" in nowhere.out
-        assert list(sink.spans()) == []
