@@ -46,10 +46,12 @@ def test_a_project_in_trouble() -> None:
     assert shown[0].endswith("3 set aside, failing")
     assert "  last error        2026-04-17T10:00:00.000Z: 429" in shown
     assert "  set aside         2 not found, 1 refused (`otel-bridge retry` tries again)" in shown
-    assert shown[-1].startswith("  verified          1 missing from")
+    assert shown[-1].startswith("  verified          1 missing (1 repaired) from")
     assert "last error        429" in "\n".join(lines(replace(status, last_error_ms=None)))
     whole = replace(status, verification=replace(verification, repaired=2))
-    assert "nothing missing" in lines(whole)[-1]
+    assert "nothing missing (2 repaired) from" in lines(whole)[-1]
+    never = replace(status, verification=replace(verification, missing=0, repaired=0))
+    assert "  verified          nothing missing from" in lines(never)[-1]
 
 
 def test_a_project_that_is_not_in_the_settings_is_told_apart() -> None:
