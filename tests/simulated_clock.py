@@ -5,13 +5,22 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import weakref
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Sized
 
 START_MS: Final = 1_776_420_000_000  # 2026-04-17T10:00:00Z
 _WAITS_FOR_SETTLING: Final = 3
+_MOST_TURNS: Final = 1_000_000
+_settling: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[int]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+class RestlessError(AssertionError):
+    """Something goes on and on without sleeping."""
 
 
 class SimulatedClock:
@@ -79,15 +88,37 @@ class SimulatedClock:
 
     async def _drive(self) -> None:
         while self._sleepers:
-            await settle()
+            try:
+                await settle()
+            except RestlessError as error:
+                for _, _, sleeper in self._sleepers:
+                    if not sleeper.done():
+                        sleeper.set_exception(error)
+                self._sleepers.clear()
             if self._sleepers:
                 self._wake_next()
 
 
 async def settle() -> None:
-    """Return when no other task of the loop can go on by itself."""
-    ready: Collection[object] = vars(asyncio.get_running_loop())["_ready"]
-    quiet = 0
-    while quiet < _WAITS_FOR_SETTLING:
-        await asyncio.sleep(0)
-        quiet = 0 if ready else quiet + 1
+    """Return when no other task of the loop can go on by itself, but for those that wait for the same.
+
+    Two clocks may be at it at once: that of a test, and one of an example before, on the same loop, which
+    something sleeps by yet.
+
+    Raises:
+        RestlessError: It would take for ever.
+    """
+    loop = asyncio.get_running_loop()
+    ready: Sized = vars(loop)["_ready"]
+    settling = _settling.setdefault(loop, [0])
+    settling[0] += 1
+    try:
+        quiet = 0
+        for _ in range(_MOST_TURNS):
+            await asyncio.sleep(0)
+            quiet = 0 if len(ready) >= settling[0] else quiet + 1
+            if quiet == _WAITS_FOR_SETTLING:
+                return
+    finally:
+        settling[0] -= 1
+    raise RestlessError(f"it never rests: {ready}")
