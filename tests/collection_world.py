@@ -30,7 +30,7 @@ from otel_bridge.service.source import ProjectSource
 from otel_bridge.times import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from otel_bridge.ledger import DeliveredRecord
     from otel_bridge.signals import Delivery
@@ -271,7 +271,7 @@ def bytes_of(delivery: Delivery) -> bytes:
 
 
 class _NothingKnown:
-    async def identities(self, project: str, log_ids: Sequence[str]) -> dict[str, DeliveredRecord]:  # noqa: ARG002
+    async def identities(self, project: str, log_ids: Collection[str]) -> dict[str, DeliveredRecord]:  # noqa: ARG002
         return {}
 
 

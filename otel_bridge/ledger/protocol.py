@@ -26,7 +26,55 @@ if TYPE_CHECKING:
     )
 
 
-class Ledger(Protocol):
+class Identities(Protocol):
+    """The part of a ledger that knows where delivered records stand."""
+
+    async def identities(self, project: str, log_ids: Collection[str]) -> dict[str, DeliveredRecord]:
+        """The delivered records of these ids, for children that ask for their parent's identity."""
+        ...
+
+
+class Memory(Protocol):
+    """The part of a ledger that knows what applications said of their calls, and what was settled by it."""
+
+    async def recall(
+        self,
+        project: str,
+        *,
+        log_ids: Collection[str],
+        request_ids: Collection[str],
+        attempt_keys: Collection[bytes],
+        now_ms: int,
+    ) -> Recollection:
+        """All that is remembered of a batch, at one moment: one call for all of its records."""
+        ...
+
+    async def settle(
+        self,
+        project: str,
+        settled: Sequence[Settled],
+        *,
+        failed: Sequence[FailedAttempt] = (),
+        used: Collection[tuple[CorrelationKind, str]] = (),
+        now_ms: int,
+    ) -> dict[str, Settled]:
+        """Decide for records that are about to go out. What is decided already stays as it is.
+
+        Args:
+            project: Whose records.
+            settled: What is proposed. Where a record is settled without ``retries``, a proposal with them
+                adds them and changes nothing else.
+            failed: Failed attempts, for those to come; one that is there (by key and log id) stays.
+            used: The correlations that the proposals come from.
+            now_ms: The time.
+
+        Returns:
+            By log id, for each of ``settled``: what holds.
+        """
+        ...
+
+
+class Ledger(Identities, Memory, Protocol):
     """What is done. Every method but ``prune`` is one transaction: it happened whole, or not at all.
 
     Contract: ``open`` before anything else, ``close`` at the end; either twice does no harm. Any method may
@@ -102,10 +150,6 @@ class Ledger(Protocol):
         """Which of these ids are delivered or set aside, and so need nothing from a list's pass."""
         ...
 
-    async def identities(self, project: str, log_ids: Collection[str]) -> dict[str, DeliveredRecord]:
-        """The delivered records of these ids, for children that ask for their parent's identity."""
-        ...
-
     async def commit(
         self,
         project: str,
@@ -174,42 +218,6 @@ class Ledger(Protocol):
         is late can't be known.
         At most ``MOST_CORRELATIONS`` are kept: beyond it those go first that were used, then those that
         expire soonest. One that has expired counts as absent.
-        """
-        ...
-
-    async def recall(
-        self,
-        project: str,
-        *,
-        log_ids: Collection[str],
-        request_ids: Collection[str],
-        attempt_keys: Collection[bytes],
-        now_ms: int,
-    ) -> Recollection:
-        """All that is remembered of a batch, at one moment: one call for all of its records."""
-        ...
-
-    async def settle(
-        self,
-        project: str,
-        settled: Sequence[Settled],
-        *,
-        failed: Sequence[FailedAttempt] = (),
-        used: Collection[tuple[CorrelationKind, str]] = (),
-        now_ms: int,
-    ) -> dict[str, Settled]:
-        """Decide for records that are about to go out. What is decided already stays as it is.
-
-        Args:
-            project: Whose records.
-            settled: What is proposed. Where a record is settled without ``retries``, a proposal with them
-                adds them and changes nothing else.
-            failed: Failed attempts, for those to come; one that is there (by key and log id) stays.
-            used: The correlations that the proposals come from.
-            now_ms: The time.
-
-        Returns:
-            By log id, for each of ``settled``: what holds.
         """
         ...
 

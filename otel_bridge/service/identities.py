@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from otel_bridge.errors import RecordNotFound, RecordUnreadable, SourceFailed
 from otel_bridge.ledger import Recollection
@@ -25,12 +25,13 @@ from otel_bridge.mapping.identity import (
     identify,
 )
 from otel_bridge.mapping.options import TraceOptions
-from otel_bridge.service.settling import Memory, Settling, linked, remote_span_of
+from otel_bridge.service.settling import Settling, linked, remote_span_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from otel_bridge.ledger import DeliveredRecord, RemoteSpan
+    from otel_bridge.ledger.protocol import Identities, Memory
     from otel_bridge.mapping.attempts import Attempt
     from otel_bridge.receiver.models import Detail
 
@@ -38,14 +39,6 @@ LOOP_DEPTH = -1
 """The depth that the ledger keeps for a member of a loop: a later member must not take it for its parent."""
 
 _PLACED = frozenset({Rule.CORRELATION, Rule.TRACEPARENT, Rule.UNSAMPLED})
-
-
-class KnownIdentities(Protocol):
-    """Where identities of delivered records are found: the ledger."""
-
-    async def identities(self, project: str, log_ids: Sequence[str]) -> dict[str, DeliveredRecord]:
-        """The delivered records of these ids."""
-        ...
 
 
 @dataclass(slots=True)
@@ -127,7 +120,7 @@ class IdentityResolver:
     def __init__(
         self,
         project: str,
-        known: KnownIdentities,
+        known: Identities,
         fetch: Callable[[str], Awaitable[Detail]],
         *,
         memory: Memory | None = None,

@@ -8,7 +8,7 @@ first time, and holds from then on, in every process that shares the ledger.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from otel_bridge.ledger import CorrelationKind, FailedAttempt, RemoteSpan, Settled
 from otel_bridge.mapping.attempts import Attempt, FailedAttempts, attempt_of
@@ -16,41 +16,14 @@ from otel_bridge.mapping.conventions import LINK_TYPE, PREVIOUS_ATTEMPT
 from otel_bridge.signals import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from otel_bridge.ledger import Recollection
+    from otel_bridge.ledger.protocol import Memory
     from otel_bridge.mapping.identity import Identity
     from otel_bridge.mapping.options import TraceOptions
     from otel_bridge.receiver.models import Detail
     from otel_bridge.service.identities import Family
-
-
-class Memory(Protocol):
-    """Where correlations are found, and what was settled by them: the ledger."""
-
-    async def recall(
-        self,
-        project: str,
-        *,
-        log_ids: Collection[str],
-        request_ids: Collection[str],
-        attempt_keys: Collection[bytes],
-        now_ms: int,
-    ) -> Recollection:
-        """See ``Ledger``."""
-        ...
-
-    async def settle(
-        self,
-        project: str,
-        settled: Sequence[Settled],
-        *,
-        failed: Sequence[FailedAttempt] = (),
-        used: Collection[tuple[CorrelationKind, str]] = (),
-        now_ms: int,
-    ) -> dict[str, Settled]:
-        """See ``Ledger``."""
-        ...
 
 
 class Settling:

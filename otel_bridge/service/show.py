@@ -105,7 +105,7 @@ class _Known:
         self._settings = settings
         self._clock = clock
 
-    async def identities(self, project: str, log_ids: Sequence[str]) -> dict[str, DeliveredRecord]:
+    async def identities(self, project: str, log_ids: Collection[str]) -> dict[str, DeliveredRecord]:
         """As ``Ledger``."""
         async with self._opened() as ledger:
             return await ledger.identities(project, log_ids)

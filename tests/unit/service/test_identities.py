@@ -15,7 +15,7 @@ from otel_bridge.receiver.models import Detail
 from otel_bridge.service.identities import LOOP_DEPTH, IdentityResolver
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection
 
 
 class World:
@@ -30,7 +30,7 @@ class World:
         self.fetched: list[str] = []
         self.broken: dict[str, Exception] = {}
 
-    async def identities(self, project: str, log_ids: Sequence[str]) -> dict[str, DeliveredRecord]:
+    async def identities(self, project: str, log_ids: Collection[str]) -> dict[str, DeliveredRecord]:
         assert project == "p"
         return {each: self.delivered[each] for each in log_ids if each in self.delivered}
 
