@@ -62,7 +62,11 @@ def _command(folder: Path) -> tuple[list[str], str]:
         return [binary], str(CONFIG)
     if shutil.which("docker") and docker("info").returncode == 0 and has_image(JAEGER):
         name = f"otel-bridge-jaeger-{os.getpid()}-{folder.name}"
-        options = ["--rm", "--name", name, "--network", "host", "--volume", f"{CONFIG}:/etc/jaeger:ro"]
+        data = folder / "jaeger"
+        data.mkdir(exist_ok=True)
+        # Its data outlasts the container, and belongs to whoever runs the test.
+        options = ["--rm", "--name", name, "--network", "host", "--user", f"{os.getuid()}:{os.getgid()}"]
+        options += ["--volume", f"{CONFIG}:/etc/jaeger:ro", "--volume", f"{data}:/tmp"]
         passed = [part for port in _PORTS for part in ("--env", f"JAEGER_{port}_PORT")]
         return ["docker", "run", *options, *passed, "--env", "JAEGER_LISTEN_HOST", JAEGER], "/etc/jaeger"
     pytest.skip(f"there is no Jaeger: {HOW}")
