@@ -42,7 +42,7 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one return a kind of en
     except BridgeError as error:
         return _say(str(error), EXIT_FAILED)
     except _UsageError as error:
-        return _say(f"{_text(error)} (otel-bridge --help)", EXIT_USAGE)
+        return _usage(error)
     except _ClickException as error:
         return _say(_text(error), EXIT_USAGE)
     except (KeyboardInterrupt, typer.Abort):
@@ -58,6 +58,16 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one return a kind of en
     except Exception as error:  # noqa: BLE001 - no traceback reaches a person
         return _say(str(unforeseen(error)), EXIT_FAILED)
     return outcome if isinstance(outcome, int) else 0
+
+
+def _usage(error: Exception) -> int:
+    """Wrong words: what is wrong, and where it says what is right. No words at all: the help itself."""
+    text = _text(error)
+    if text.startswith("Usage: "):
+        print(text, file=sys.stderr)  # noqa: T201 - for a person
+        return EXIT_USAGE
+    command = getattr(getattr(error, "ctx", None), "command_path", "otel-bridge")
+    return _say(f"{text} ({command} --help)", EXIT_USAGE)
 
 
 def _text(error: BaseException) -> str:

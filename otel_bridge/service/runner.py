@@ -151,6 +151,7 @@ async def run_once(settings: Settings, clock: Clock, exporter: Exporter | None =
     Raises:
         BridgeError: It could not start.
     """
+    require_keys(settings)
     stop = asyncio.Event()
     report = OnceReport()
     with stopping_on_signals(stop):

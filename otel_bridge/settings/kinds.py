@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from otel_bridge.times import DURATION_FORM, TIME_FORM, parse_duration_ms, parse_time_ms
 
@@ -137,6 +137,15 @@ def _service_name(value: str | None) -> str | None:
     return _label(value)
 
 
+def _key(value: SecretStr | None) -> SecretStr | None:
+    if value is None:
+        return None
+    text = value.get_secret_value().strip()
+    if not text or not all("!" <= character <= "~" for character in text):  # a header can't hold it
+        raise ValueError("a key")
+    return SecretStr(text)
+
+
 DurationMs = Annotated[int, BeforeValidator(_duration)]
 Ages = Annotated[tuple[int, ...], BeforeValidator(_ages)]
 Point = Annotated[str, BeforeValidator(_point)]
@@ -146,6 +155,7 @@ Names = BeforeValidator(_names)
 Upper = BeforeValidator(_upper)
 Lower = BeforeValidator(_lower)
 Label = AfterValidator(_label)
+Key = AfterValidator(_key)
 ServiceName = AfterValidator(_service_name)
 
 

@@ -16,6 +16,7 @@ from otel_bridge.settings.kinds import (
     Ages,
     BaseUrl,
     DurationMs,
+    Key,
     Label,
     Listen,
     Lower,
@@ -52,9 +53,11 @@ class ProjectSettings(Section):
     name: Annotated[str, Label, Variable(None, "a name, 1 to 100 characters")] = Field(
         DEFAULT_PROJECT, min_length=1, max_length=100, description="Part of every id: choose it once."
     )
-    api_key: Annotated[SecretStr | None, Variable("COMPOSIO_API_KEY", "the project API key", secret=True)] = (
-        Field(None, description="The project API key, permission *Observability: Read*.")
-    )
+    api_key: Annotated[
+        SecretStr | None,
+        Key,
+        Variable("COMPOSIO_API_KEY", "the project API key: ASCII without spaces", secret=True),
+    ] = Field(None, description="The project API key, permission *Observability: Read*.")
     base_url: Annotated[BaseUrl, Variable("COMPOSIO_BASE_URL", _URL)] = Field(
         DEFAULT_BASE_URL, description="Where Composio is."
     )

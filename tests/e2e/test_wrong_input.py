@@ -40,7 +40,8 @@ async def test_wrong_words(tmp_path: Path, arguments: tuple[str, ...], words: tu
     ("variables", "words"),
     [
         ({"COMPOSIO_API_KEY": ""}, ("COMPOSIO_API_KEY", "not set")),
-        ({"COMPOSIO_API_KEY": "ak_\x01"}, ("COMPOSIO_API_KEY",)),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "team"}, ("OTEL_RESOURCE_ATTRIBUTES", "team", "key=value")),
+        ({"COMPOSIO_API_KEY": "ak_\x01"}, ("COMPOSIO_API_KEY", "not shown", "without spaces")),
         ({"OTEL_BRIDGE_START": "tomorrow"}, ("OTEL_BRIDGE_START", "tomorrow", "36h")),
         ({"OTEL_EXPORTER_OTLP_TIMEOUT": "soon"}, ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon")),
         ({"OTEL_BRIDGE_STATE": "mysql://x"}, ("OTEL_BRIDGE_STATE", "sqlite:///")),
@@ -49,7 +50,9 @@ async def test_wrong_words(tmp_path: Path, arguments: tuple[str, ...], words: tu
 )
 async def test_wrong_settings(tmp_path: Path, variables: dict[str, str], words: tuple[str, ...]) -> None:
     env = environment(tmp_path, **{"COMPOSIO_API_KEY": KEY, **variables})
-    assert_one_line(await run("run", "--once", env=env), 2, *words)
+    done = await run("run", "--once", env=env)
+    assert_one_line(done, 2, *words)
+    assert len(done.err.splitlines()) == 1, "what is wrong is said before anything begins"
 
 
 @pytest.mark.parametrize(

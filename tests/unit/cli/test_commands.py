@@ -114,9 +114,34 @@ def test_an_unknown_variable_is_said_once(
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"otel-bridge {__version__}\n"
-    assert run([]) in {0, 2}
     assert run(["--help"]) == 0
     assert "emulate" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("arguments", "command"), [([], "verify"), (["ledger"], "copy")])
+def test_no_words_are_answered_with_help(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], command: str
+) -> None:
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert len([line for line in err.splitlines() if line.strip().startswith(command)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["nonsense"], "(otel-bridge --help)"),
+        (["backfill"], "(otel-bridge backfill --help)"),
+        (["ledger", "copy", "x"], "(otel-bridge ledger copy --help)"),
+    ],
+)
+def test_wrong_words_are_answered_with_where_the_right_ones_are(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], hint: str
+) -> None:
+    assert run(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(hint)
 
 
 @pytest.mark.parametrize("name", ["", " ", "\x00"])

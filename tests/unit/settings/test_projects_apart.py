@@ -60,6 +60,8 @@ def test_a_file_has_a_list_of_them(tmp_path: Path) -> None:
         ("api_key: ${env:NOT_THERE}", "the variable NOT_THERE is not set"),
         ("api_key: ${file:/not/there}", "the file can't be read: No such file or directory"),
         ("base_url: https://a.example", "api_key is missing: takes the project API key, as ${env:NAME}"),
+        ("api_key: ak s3cret", "api_key is a value that is not shown: takes the project API key"),
+        ("api_key: '  '", "api_key is a value that is not shown: takes the project API key"),
         ("{api_key: ak_s3cret, keys: 1}", "keys is no setting"),
         ("{api_key: ak_s3cret, concurrency: 0}", "concurrency is 0: takes a number from 1 to 256"),
         ("{api_key: ak_s3cret, name: crm}", "the name 'crm' is taken by "),
