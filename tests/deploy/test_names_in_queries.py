@@ -148,6 +148,23 @@ def test_panels_use_data_sources_that_are_provisioned() -> None:
                 assert (target["datasource"]["type"], target["datasource"]["uid"]) in known
 
 
+def test_dashboards_are_not_named_as_their_folder_is() -> None:
+    text = (DEPLOY / "grafana" / "dashboards" / "dashboards.yaml").read_text()
+    # Grafana saves no such dashboard.
+    assert not set(re.findall(r"folder: (.+)", text)) & {made["title"] for _, made in dashboards()}
+
+
+def test_no_series_is_kept_for_each_of_a_panels_sessions() -> None:
+    for _, dashboard in dashboards():
+        for panel in dashboard["panels"]:
+            for target in panel.get("targets", ()):
+                query = target.get("expr") or target.get("query", "")
+                if re.search(r"by \((span\.session\.id|session_id)\)", query):
+                    # At each step of a range the largest ten are others: hundreds in a few hours.
+                    assert "topk(10" in query, panel["title"]
+                    assert "instant" in (target["queryType"], target.get("metricsQueryType")), panel["title"]
+
+
 def test_legends_name_labels_that_their_query_keeps() -> None:
     for name, dashboard in dashboards():
         for panel in dashboard["panels"]:
