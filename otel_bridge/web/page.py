@@ -166,7 +166,8 @@ def render(snapshot: Snapshot, links: Mapping[str, str]) -> Page:
 
 def _html(snapshot: Snapshot, links: Mapping[str, str], part: float) -> str:
     """The page with a part of what it can show at most."""
-    ordered = sorted(snapshot.projects, key=lambda project: not project.reasons)
+    # Those in trouble, those that had something to do, the others: the first are shown in full.
+    ordered = sorted(snapshot.projects, key=lambda project: (not project.reasons, not _busy(project)))
     most = math.ceil(MOST_PROJECTS * part)
     named = math.ceil(MOST_NAMED * part)
     shown, others = ordered[:most], ordered[most:]
@@ -194,6 +195,10 @@ def _html(snapshot: Snapshot, links: Mapping[str, str], part: float) -> str:
         traces=_traces(snapshot, links, part),
         since=lambda ms: words.ago(snapshot.now_ms - ms),
     )
+
+
+def _busy(project: ProjectSnapshot) -> bool:
+    return any(minute.delivered or minute.failed or minute.set_aside for minute in project.hour)
 
 
 def _project(project: ProjectSnapshot, now_ms: int) -> ProjectView:

@@ -85,7 +85,7 @@ async def test_the_page_says_in_words_how_it_stands(stage: Stage) -> None:
     )
     assert "in 1 min 32 s" in text
     assert "otel-bridge retry tries all of them again" in text
-    assert "No circuit is open" in text
+    assert "None is known to be down" in text
 
 
 async def test_when_all_is_well_it_says_so(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ async def test_when_all_is_well_it_says_so(tmp_path: Path) -> None:
     assert "Everything is delivered as it happens." in text
     assert "up to date, 0 delivered in the last hour, nothing set aside" in text
     assert "None delivered since the start." in text
-    assert "Nothing: every record there was is delivered." in text
+    assert "Nothing: what was collected is delivered." in text
 
 
 async def test_calls_stand_under_the_calls_that_made_them_with_links_to_their_trace(stage: Stage) -> None:
@@ -165,7 +165,21 @@ async def test_whatever_a_record_says_is_text_on_the_page(tmp_path: Path) -> Non
     stage = Stage(tmp_path)
     await stage.start()
     plain = {name for _, attributes in Outline(await page_of(stage)).tags for name in attributes}
-    drawn = {"scope", "title", "rel", "datetime", "d", "x", "y", "width", "height", "viewbox"}
+    drawn = {
+        "role",
+        "aria-label",
+        "aria-hidden",
+        "scope",
+        "title",
+        "rel",
+        "datetime",
+        "d",
+        "x",
+        "y",
+        "width",
+        "height",
+        "viewbox",
+    }
     drawn |= {"tabindex", "preserveaspectratio"}
     numbers = itertools.count(1)
 
@@ -230,6 +244,24 @@ async def test_the_least_page_still_says_how_it_stands(stage: Stage, monkeypatch
 async def test_troubled_projects_come_first(stage: Stage) -> None:
     page = await page_of(stage)
     assert page.index("desk</h2>") < page.index("shop</h2>")
+
+
+async def test_those_that_had_something_to_do_come_before_those_that_had_not(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, *(f"p{number:02}" for number in range(40)))
+    await stage.start()
+    stage.deliver("p37", deliveries([Call("A", 0, 10)], 1, stage.now_ms))
+    page = await page_of(stage)
+    assert page.index("p37</h2>") < page.index("p00</h2>") < page.index("p01</h2>")
+    assert "p36</h2>" not in page
+    assert page.count('class="spark"') == 1, "what would be empty is not drawn"
+    assert "Deliveries, last hour none" in " ".join(Outline(page).text.split())
+
+
+async def test_a_page_that_knows_nothing_yet_claims_nothing(tmp_path: Path) -> None:
+    text = Outline(await page_of(Stage(tmp_path))).text
+    assert "nothing collected yet" in text
+    for claim in ("up to date", "as it happens", "every destination"):
+        assert claim not in text
 
 
 async def test_a_budget_without_a_limit_and_one_that_is_blocked_are_told(tmp_path: Path) -> None:
