@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from emulator_thread import surroundings
 
 from otel_bridge import __version__
+from otel_bridge.cli.commands import commands
 from otel_bridge.cli.main import run
 
 if TYPE_CHECKING:
@@ -116,6 +117,16 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"otel-bridge {__version__}\n"
     assert run(["--help"]) == 0
     assert "emulate" in capsys.readouterr().out
+
+
+def test_no_command_takes_a_secret_where_other_users_see_it() -> None:
+    group: Any = commands
+    # The emulator's keys are made up.
+    several = [command for name, command in group.commands.items() if name != "emulate"]
+    several += [each for command in several for each in getattr(command, "commands", {}).values()]
+    names = {name for command in several for parameter in command.params for name in parameter.opts}
+    assert {"--config", "--project", "--once"} <= names
+    assert not {name for name in names if re.search("key|token|password|secret|header", name)}
 
 
 @pytest.mark.parametrize(("arguments", "command"), [([], "verify"), (["ledger"], "copy")])

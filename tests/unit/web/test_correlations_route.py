@@ -151,6 +151,20 @@ async def test_a_wrong_token_is_refused_before_anything_is_read(header: str) -> 
     assert door.counts.seen == {(None, "refused"): 1}
 
 
+async def test_a_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[Any, Any]] = []
+
+    def compare_digest(given: Any, right: Any) -> bool:
+        compared.append((given, right))
+        return bool(given == right)
+
+    monkeypatch.setattr("hmac.compare_digest", compare_digest)
+    door = await opened("secret")
+    for given in ("secret", "secreT", "", "s" * 5000):
+        await door.post([], headers={"authorization": f"Bearer {given}"})
+    assert compared == [(given, b"secret") for given in (b"secret", b"secreT", b"", b"s" * 5000)]
+
+
 @pytest.mark.parametrize("client", ["10.0.0.7", "127.0.0.1"])
 async def test_the_right_token_is_let_in_from_anywhere(client: str) -> None:
     door = await opened("sécret", (client, 5))
