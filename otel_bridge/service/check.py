@@ -64,7 +64,7 @@ async def _destinations(settings: Settings, clock: Clock, *, send: bool) -> Asyn
     if not send or settings.signals == {Signal.METRICS}:
         return
     if not accepting:
-        yield note("record", "no test record is sent, because a destination does not accept")
+        yield note("record", "no test record is sent, because a destination would not take it")
         return
     async for finding in check_record(settings, clock):
         yield finding

@@ -26,6 +26,9 @@ CHECK_NAME: Final = "otel_bridge.check"
 _NS_PER_MS: Final = 1_000_000
 _GRPC_PORT: Final = ":4317"
 _HTTP_PORT: Final = ":4318"
+_NOT_HTTP_2: Final = "Failed parsing HTTP/2"
+"""What gRPC says where an HTTP/1 server answers."""
+
 _BODY: Final = "test record of `otel-bridge check`; it is no tool call"
 
 
@@ -120,6 +123,8 @@ def what_to_do(error: BridgeError, destination: Destination) -> str:
     grpc = destination.protocol is Protocol.GRPC
     if grpc and destination.endpoint.endswith(_HTTP_PORT):
         return "port 4318 is OTLP over HTTP: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or port 4317"
+    if grpc and _NOT_HTTP_2 in str(error):
+        return "it speaks no gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or take its gRPC port"
     if not grpc and _GRPC_PORT in destination.endpoint:
         return "port 4317 is OTLP over gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or port 4318"
     if isinstance(error, DestinationUnavailable):

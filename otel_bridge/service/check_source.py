@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from otel_bridge.errors import (
@@ -93,6 +94,8 @@ def _todo(error: BridgeError) -> str:
     if isinstance(error, SourceFailed):
         return "see Composio's status page; where the address is not Composio's, mend COMPOSIO_BASE_URL"
     if isinstance(error, SourceRefused):
+        if error.status == HTTPStatus.FORBIDDEN:
+            return "give the key that permission in the Composio dashboard, or take another key"
         return "take a project API key (ak_…) from the Composio dashboard, and see COMPOSIO_BASE_URL"
     return ""
 

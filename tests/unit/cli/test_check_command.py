@@ -150,19 +150,22 @@ def test_what_fails_says_what_to_do(
 
 @pytest.mark.parametrize(
     ("key", "words"),
-    [("ak_invalid", "is not accepted"), ("ak_forbidden", 'needs the permission "Observability: Read"')],
+    [
+        ("ak_invalid", ("is not accepted", "take a project API key")),
+        ("ak_forbidden", ('needs the permission "Observability: Read"', "give the key that permission")),
+    ],
 )
 def test_a_key_that_is_refused(
     around: Surroundings,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     key: str,
-    words: str,
+    words: tuple[str, str],
 ) -> None:
     monkeypatch.setenv("COMPOSIO_API_KEY", key)
     checked = Checked(capsys)
     assert checked.status == 1
-    assert words in checked.failed[0]
+    assert all(each in checked.failed[0] for each in words)
     assert key not in json.dumps(checked.document)
     del around
 
@@ -236,6 +239,16 @@ def test_the_port_of_the_other_protocol(protocol: str, port: str, words: str) ->
     }
     destination = load(environ=values).destination(Signal.TRACES)
     assert words in what_to_do(DestinationUnavailable("x"), destination)
+
+
+def test_an_http_server_that_is_asked_by_grpc(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    monkeypatch.setenv("OTEL_BRIDGE_SIGNALS", "traces")
+    # By its address: of a name with several the last one's words are told, which may be another's.
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{around.sink.http_port}")
+    assert "it speaks no gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf" in Checked(capsys).failed[0]
 
 
 def test_a_test_record_that_is_not_taken(
