@@ -45,7 +45,7 @@ def backend() -> list[str]:
 @pytest.fixture
 def demo(backend: list[str]) -> Iterator[Compose]:
     with project(DEMO, *backend) as compose:
-        compose("build", "app", timeout_s=420)
+        compose("build", "emulator", "app", timeout_s=420)
         yield compose
 
 
