@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from otel_bridge.web.guard import HEADERS
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -25,6 +27,20 @@ REQUEST_S: Final = 10.0
 """In which a request must arrive, from the connection or from its first byte."""
 READ_S: Final = 10.0
 """In which a client must go on reading an answer."""
+
+
+_WHY: Final = b'{"error": "the request can\'t be read as HTTP"}'
+_UNREADABLE: Final = b"\r\n".join(
+    [
+        b"HTTP/1.1 400 Bad Request",
+        *(f"{name}: {value}".encode() for name, value in HEADERS.items()),
+        b"content-type: application/json",
+        b"content-length: %d" % len(_WHY),
+        b"connection: close",
+        b"",
+        _WHY,
+    ]
+)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -93,6 +109,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """It has asked for nothing more."""
         # Not close(): that waits until the client has read what there still is.
         self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what can't be read, with the headers that all other answers have, and none of its words."""
+        del msg
+        self.transport.write(_UNREADABLE)
+        self.transport.close()
 
     def _count(self, size: int) -> None:
         self._header_bytes += size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import json
 import logging
 import socket
 import time
@@ -15,6 +16,7 @@ from web_stage import Stage
 
 from otel_bridge.errors import EndpointsUnavailable
 from otel_bridge.web import endpoints, protocol, server
+from otel_bridge.web.guard import HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,7 +143,12 @@ async def test_what_is_no_acceptable_request_is_400_and_the_server_goes_on(
 ) -> None:
     stage = Stage(tmp_path)
     async with endpoints(stage.running):
-        assert (await talk(port_of(stage), request_bytes)).startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+        head, _, body = (await talk(port_of(stage), request_bytes)).partition(b"\r\n\r\n")
+        first, *headers = head.decode().splitlines()
+        assert first == "HTTP/1.1 400 Bad Request"
+        assert {f"{name}: {value}" for name, value in HEADERS.items()} <= set(headers)
+        assert f"content-length: {len(body)}" in headers
+        assert set(json.loads(body)) == {"error"}
         close = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         assert b" 200 OK" in await talk(port_of(stage), close)
     assert capfd.readouterr().err == "", "a client's doing is no line of the log"
