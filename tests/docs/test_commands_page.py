@@ -13,6 +13,7 @@ from documentation import DOCS, ROOT, blocks_in, pages
 
 import otel_bridge
 from otel_bridge.cli.commands import commands
+from otel_bridge.service.health import Code
 from otel_bridge.settings import variables
 
 GROUP: Any = commands
@@ -65,6 +66,16 @@ def test_the_openapi_file_has_the_documented_endpoints() -> None:
     described = yaml.safe_load((Path(otel_bridge.__file__).parent / "web" / "openapi.yaml").read_text())
     there = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
     assert set(ENDPOINT.findall(PAGE.read_text())) == there
+
+
+def test_the_page_for_who_operates_it_has_every_endpoint_and_reason() -> None:
+    page = (DOCS / "operations.md").read_text()
+    assert set(re.findall(r"^\| `(?:GET|POST) (/\S*)` \|", page, re.MULTILINE)) == routes()
+    section = page.partition("## Is it well?")[2].partition("\n## ")[0]
+    named = {
+        name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in row.split("`")[1::2]
+    }
+    assert named == {code.value for code in Code}
 
 
 def test_no_page_names_a_variable_that_does_not_exist() -> None:
