@@ -153,7 +153,8 @@ def assert_a_stop_is_final_and_a_fall_is_not(demo: Compose) -> None:
     # A fall, unlike a stop, is followed by a start.
     demo("start", "bridge")
     wait_until(lambda: ask(demo, "/livez")[0] == 200, WITHIN_S, "alive again")
-    assert docker("exec", container, "python", "-c", KILL_THE_BRIDGE).returncode == 0
+    # The container ends with the bridge, and may take the one that killed it along: 137.
+    assert docker("exec", container, "python", "-c", KILL_THE_BRIDGE).returncode in (0, 137)
     wait_until(lambda: demo.state("bridge")["RestartCount"] == 1, WITHIN_S, "started again")
     wait_until(lambda: ask(demo, "/livez")[0] == 200, WITHIN_S, "alive after the fall")
 
