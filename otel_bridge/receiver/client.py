@@ -208,7 +208,7 @@ class LogsClient:
 
         def read(body: bytes) -> Detail:
             try:
-                detail = decode_model(body, Detail)
+                detail = Detail.read(body)
             except WrongShape as error:
                 raise RecordUnreadable(f"{name()}: the answer is no log entry ({error})") from None
             if detail.id != log_id:

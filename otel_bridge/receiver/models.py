@@ -17,6 +17,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from otel_bridge.receiver.decoding import decode_model
+
 FilterField = Literal[
     "tool_slug",
     "toolkit_slug",
@@ -177,10 +179,31 @@ class Entry(_Lenient):
 class Detail(Entry):
     """One log entry in full."""
 
+    # Not a field: what a body took on the wire is no part of the record.
+    __slots__ = ("_body_bytes",)
+
     timings: Annotated[Timings | None, _OrNone()] = None
     context: Annotated[Context | None, _OrNone()] = None
     source: Annotated[Source | None, _OrNone()] = None
     data: Any = None
+
+    @property
+    def body_bytes(self) -> int:
+        """The bytes of the answer that it was read from, decompressed; 0 where it was read from none."""
+        size: int = getattr(self, "_body_bytes", 0)
+        return size
+
+    @classmethod
+    def read(cls, body: bytes) -> Detail:
+        """Read an answer's body.
+
+        Raises:
+            UndecodableBody: It is no JSON.
+            WrongShape: It is JSON, but no log entry.
+        """
+        detail = decode_model(body, cls)
+        object.__setattr__(detail, "_body_bytes", len(body))  # the model is frozen
+        return detail
 
     @classmethod
     def of(cls, entry: Entry) -> Detail:

@@ -5,45 +5,39 @@ The same for every lane; what differs is which window comes next, and that is th
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from otel_bridge.counting import counted
-from otel_bridge.errors import DestinationError, SourceFailed
 from otel_bridge.ledger import Reason, Window
-from otel_bridge.receiver.models import Detail
 from otel_bridge.service import planner
+from otel_bridge.service.batches import Batches
 from otel_bridge.service.delivery import Tally
 from otel_bridge.service.logs import event
 from otel_bridge.service.observer import NOBODY, Observer
 from otel_bridge.service.setting_aside import put_aside
-from otel_bridge.service.source import Failure
 from otel_bridge.telemetry.tracing import Facts, Spans
 from otel_bridge.times import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    import asyncio
+    from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from otel_bridge.ledger import Ledger, SetAside
+    from otel_bridge.ledger import Ledger
     from otel_bridge.receiver.budget import Priority
     from otel_bridge.receiver.models import Entry
     from otel_bridge.receiver.page import UnreadableEntry
     from otel_bridge.service.claims import Claims
     from otel_bridge.service.delivery import BatchDelivery
+    from otel_bridge.service.detail_stream import DetailStream
     from otel_bridge.service.source import Listing, ProjectSource
     from otel_bridge.times import Clock
 
-BATCH_RECORDS = 256
-FIRST_BATCH_RECORDS = 32
-"""A batch is what a kill may make go out again. A process that has just begun, or whose destination has just
-failed, is the likeliest to be killed: it starts small and doubles with each batch that is delivered.
-"""
+    Turn = Callable[[DetailStream], Awaitable[bool]]
+    """Returns when a pass may deliver what is being fetched for it, and whether it had to wait."""
 
-_SOURCE_DOWN = 8
 _NS_PER_MS = 1_000_000
 
 
@@ -85,16 +79,19 @@ class Collection:
         self.ledger = ledger
         self.clock = clock
         self.source = source
-        self._delivery = delivery
         self._ages_ms = tuple(recheck_ages_ms)
         self._claims = claims
-        self._batch_records = FIRST_BATCH_RECORDS
-        self._settling = asyncio.Lock()
-        self._in_hand: tuple[list[Detail | Failure], tuple[int, int]] | None = None
         self._stop = stop
         self._observer = observer
         self.spans = spans or Spans()
-        self.tally = Tally()
+        self.batches = Batches(
+            project, delivery=delivery, ledger=ledger, spans=self.spans, leave=self.leave_if_stopped
+        )
+
+    @property
+    def tally(self) -> Tally:
+        """What became of its records so far."""
+        return self.batches.tally
 
     def leave_if_stopped(self) -> None:
         """Raises ``Stopped`` when the service stops: for work that would go on for long between batches."""
@@ -129,18 +126,30 @@ class Collection:
         return replace(listing, from_ms=window.from_ms, began_ms=began_ms)
 
     async def collect(
-        self, window: Window, listing: Listing, replaces: Sequence[Window], priority: Priority
+        self,
+        window: Window,
+        listing: Listing,
+        replaces: Sequence[Window],
+        priority: Priority,
+        turn: Turn | None = None,
     ) -> None:
         """Deliver what the listing shows and the ledger does not know, then commit the window.
 
         The listing may begin before the window: what it finds there that is new is delivered as well.
+
+        Args:
+            window: What is committed.
+            listing: Of the window, complete.
+            replaces: Windows of the ledger that the committed one takes the place of.
+            priority: Of the requests.
+            turn: Awaited once details are on the way: nothing is delivered before it returns.
 
         Raises:
             Stopped: The service stops; the window is not committed.
             BridgeError: The window is not committed; what was acknowledged is.
         """
         tally = Tally()
-        await self.deliver_new(window, listing, priority, tally)
+        await self.deliver_new(window, listing, priority, tally, turn)
         if window.passes:
             records = window.records + tally.records
         else:  # of its own some may be known from a pass that was cut short
@@ -152,37 +161,69 @@ class Collection:
         self._say(window, len(listing.entries), tally, now_ms)
         self._observer.window_done(window, len(listing.entries), tally, now_ms)
 
-    async def deliver_new(self, window: Window, listing: Listing, priority: Priority, tally: Tally) -> None:
+    async def deliver_new(
+        self,
+        window: Window,
+        listing: Listing,
+        priority: Priority,
+        tally: Tally,
+        turn: Turn | None = None,
+    ) -> None:
         """Deliver what the listing shows and the ledger does not know; counts into ``tally``.
 
         Raises:
             Stopped: As ``collect``.
             BridgeError: As ``collect``.
         """
+        if not listing.entries and turn is not None:
+            await turn(self.source.details((), priority))
         entries = listing.entries
         while entries:
-            known = await self.ledger.known(self.project, [entry.id for entry in entries])
-            entries = [entry for entry in entries if entry.id not in known]
-            self._observer.deduplicated(self.project, len(known))
-            # Two lanes may list what they share at the same moment: who is first delivers.
-            new = [entry for entry in entries if entry.id not in self._claims]
-            with self._claims.held([entry.id for entry in new]):
-                await self._deliver_claimed(window, listing, new, priority, tally)
-            # The pass is not complete before what another lane has in hand is delivered, by whomever. What
-            # lies before the window is other windows' charge.
-            entries = [
-                entry
-                for entry in entries
-                if entry.id in self._claims and not _is_before(entry, window.from_ms)
-            ]
+            entries = await self._round(window, listing, entries, priority=priority, tally=tally, turn=turn)
+            turn = None
             if entries:
+                # The pass is not complete before what another lane has in hand is delivered, by whomever.
                 await self._claims.let_go([entry.id for entry in entries])
                 self.leave_if_stopped()
         await self._set_unreadable_aside(listing.unreadable, window, tally)
 
-    async def _deliver_claimed(
-        self, window: Window, listing: Listing, new: list[Entry], priority: Priority, tally: Tally
-    ) -> None:
+    async def _round(  # noqa: PLR0913 - as collect
+        self,
+        window: Window,
+        listing: Listing,
+        entries: list[Entry],
+        *,
+        priority: Priority,
+        tally: Tally,
+        turn: Turn | None,
+    ) -> list[Entry]:
+        """Deliver what nobody else delivers; returns what of the window somebody else may."""
+        entries = await self._unknown(entries)
+        asked = [entry for entry in entries if entry.id not in self._claims]
+        async with self.source.details(_parents_first(asked), priority) as details:
+            if turn is not None and await turn(details):
+                entries = await self._unknown(entries)
+            left = {entry.id for entry in entries}
+            # Two lanes may list what they share at the same moment: who is first delivers.
+            new = [entry for entry in asked if entry.id in left and entry.id not in self._claims]
+            claimed = {entry.id for entry in new}
+            with self._claims.held(claimed):
+                if new:
+                    self._note_times(window, new, tally)
+                    within = (listing.from_ms, window.to_ms)
+                    leave_out = {entry.id for entry in asked} - claimed
+                    await self.batches.deliver(details, within, tally, {}, leave_out)
+        # What lies before the window is other windows' charge.
+        return [
+            entry for entry in entries if entry.id not in claimed and not _is_before(entry, window.from_ms)
+        ]
+
+    async def _unknown(self, entries: list[Entry]) -> list[Entry]:
+        known = await self.ledger.known(self.project, [entry.id for entry in entries])
+        self._observer.deduplicated(self.project, len(known))
+        return [entry for entry in entries if entry.id not in known]
+
+    def _note_times(self, window: Window, new: list[Entry], tally: Tally) -> None:
         times = [entry.timestamp_ns // _NS_PER_MS for entry in new if entry.timestamp_ns is not None]
         if tally.oldest_ms is None:
             tally.oldest_ms = min(times, default=None)
@@ -190,9 +231,6 @@ class Collection:
         if late:
             now_ms = self.clock.now_ms()
             self._observer.late(self.project, [(now_ms - each) / 1000 for each in late])
-        within = (listing.from_ms, window.to_ms)
-        if new:
-            await self.deliver(self.source.details(_parents_first(new), priority), within, tally, {})
 
     async def recheck(self, lane_windows: Sequence[Window], priority: Priority) -> None:
         """List adjoining windows once more as one, and commit them as one.
@@ -215,77 +253,6 @@ class Collection:
         await self.ledger.replace_windows([window], parts)
         for part in parts:
             await self.recheck([part], priority)
-
-    async def deliver(
-        self,
-        stream: AsyncGenerator[Detail | Failure],
-        within: tuple[int, int],
-        tally: Tally,
-        before: Mapping[str, SetAside],
-    ) -> None:
-        """Deliver a stream of details batch by batch, each committed before the next; counts into ``tally``.
-
-        Raises:
-            Stopped: As ``collect``; the batch in hand is committed.
-            BridgeError: As ``collect``.
-        """
-        async with aclosing(stream) as details:
-            while batch := await self._next_batch(details):
-                await self._deliver_batch(batch, within, tally, before)
-
-    async def _next_batch(self, details: AsyncGenerator[Detail | Failure]) -> list[Detail | Failure]:
-        """As many details as a batch has, or what is left of them."""
-        batch: list[Detail | Failure] = []
-        most = min(self._batch_records, BATCH_RECORDS)
-        with self.spans.span("details") as span:
-            async for each in details:
-                batch.append(each)
-                if len(batch) == most:
-                    break
-            span.set_attribute("otel_bridge.records", len(batch))
-        return batch
-
-    async def _deliver_batch(
-        self,
-        batch: list[Detail | Failure],
-        within: tuple[int, int],
-        tally: Tally,
-        before: Mapping[str, SetAside],
-    ) -> None:
-        down = [each for each in batch if isinstance(each, Failure) and each.reason is Reason.SOURCE_FAILED]
-        if len(down) == len(batch) >= _SOURCE_DOWN and not before:
-            # Not these records' fault: nothing is set aside, the window is tried again as a whole. What was
-            # set aside before has shown that it is its own fault.
-            raise SourceFailed(down[0].message)
-        try:
-            delivered = await self._delivery.deliver(batch, within, before)
-        except DestinationError:
-            self._in_hand = (batch, within)
-            self._batch_records = FIRST_BATCH_RECORDS
-            raise
-        if len(batch) == self._batch_records:
-            self._batch_records = min(2 * self._batch_records, BATCH_RECORDS)
-        tally.add(delivered)
-        self.tally.add(delivered)
-        self.leave_if_stopped()
-
-    async def settle(self) -> None:
-        """Deliver the batch that the destination did not take the last time, before anything is asked for.
-
-        So a destination that is down costs the source no request, however long it stays down.
-
-        Raises:
-            DestinationError: It does not take it now either.
-        """
-        async with self._settling:
-            if self._in_hand is None:
-                return
-            batch, within = self._in_hand
-            known = await self.ledger.known(self.project, [_id_of(each) for each in batch])
-            rest = [each for each in batch if _id_of(each) not in known]
-            if rest:
-                self.tally.add(await self._delivery.deliver(rest, within, {}))
-            self._in_hand = None
 
     async def _set_unreadable_aside(
         self, unreadable: Sequence[UnreadableEntry], window: Window, tally: Tally
@@ -333,10 +300,6 @@ class Collection:
 def _is_before(entry: Entry, from_ms: int) -> bool:
     moment = entry.timestamp_ns
     return moment is not None and moment // _NS_PER_MS < from_ms
-
-
-def _id_of(fetched: Detail | Failure) -> str:
-    return fetched.id if isinstance(fetched, Detail) else fetched.entry.id
 
 
 def _lateness(window: Window, tally: Tally, now_ms: int) -> dict[str, int]:

@@ -14,10 +14,10 @@ from otel_bridge.ledger import DeliveredRecord, Lane, Ledger, Reason, SetAside
 from otel_bridge.mapping.identity import Rule
 from otel_bridge.receiver.models import Detail, Entry
 from otel_bridge.service.correlations import CorrelationWait
+from otel_bridge.service.detail_stream import Failure
 from otel_bridge.service.identities import LOOP_DEPTH, IdentityResolver
 from otel_bridge.service.observer import NOBODY, Observer
 from otel_bridge.service.setting_aside import put_aside
-from otel_bridge.service.source import Failure
 from otel_bridge.service.stopping import Hand
 from otel_bridge.signals import Delivery, Outcome
 from otel_bridge.telemetry.tracing import Spans

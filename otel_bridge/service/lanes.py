@@ -15,20 +15,24 @@ from otel_bridge.receiver.budget import Priority
 from otel_bridge.service import planner
 from otel_bridge.service.delivery import Tally
 from otel_bridge.service.logs import event
+from otel_bridge.service.passes import Pass, in_a_row
 from otel_bridge.times import format_duration, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from otel_bridge.service.collection import Collection
+    from otel_bridge.service.source import Listing
 
 _SET_ASIDE_BATCH = 200
+_ROW_S = 2.0
+"""After so long a row takes in no further pass: between steps leases change hands and progress is shown."""
 # A clock that is kept right moves by less than this, and differs by less from that of another replica.
 _AHEAD_MS = 5_000
 
 
 class Head:
-    """The newest time: one new window a step, oldest first while catching up.
+    """The newest time, oldest first while catching up: a row of new windows a step.
 
     Args:
         collection: Makes the passes.
@@ -43,31 +47,45 @@ class Head:
         self._looks_back = True
 
     async def step(self, now_ms: int) -> bool:
-        """Collect the next new window; True where the present is not reached."""
+        """Collect the next new windows; True where the present is not reached."""
         collection = self._collection
         watermark = await collection.ledger.watermark_ms(collection.project, Lane.LIVE)
         if self._start_ms is None:
             self._start_ms = self._start(now_ms)
         if watermark is not None and watermark > now_ms + _AHEAD_MS:
             watermark = await self._rewind(watermark, now_ms)
-        window = planner.next_head(collection.project, watermark, self._start_ms, now_ms, self._span.ms)
+        window = self._window(watermark, now_ms)
         if window is None:
             return False
-        with collection.tracing(window):
-            return await self._collect(window, now_ms)
+        until_s = collection.clock.monotonic_s() + _ROW_S
 
-    async def _collect(self, window: Window, now_ms: int) -> bool:
-        collection = self._collection
-        from_ms = await self._list_from(window, now_ms)
-        listing = await collection.listing(replace(window, from_ms=from_ms), Priority.HEAD)
-        self._looks_back = listing.complete or from_ms == window.from_ms
-        if not listing.complete:
-            if self._looks_back:
-                self._span.too_full(window, listing.covered_ms)
-            return True
-        await collection.collect(window, listing, (), Priority.HEAD)
-        self._span.collected(window, listing.count_from(window.from_ms))
-        return window.to_ms < now_ms
+        def following(done: Pass, listing: Listing) -> Pass | None:
+            self._learn(done, listing)
+            if not listing.complete or collection.clock.monotonic_s() >= until_s:
+                return None
+            after = self._window(done.window.to_ms, now_ms)
+            # The one that ends at the present looks back at those before it, which are committed by then.
+            if after is None or after.to_ms >= now_ms:
+                return None
+            return Pass(after, Priority.HEAD, after.from_ms)
+
+        first = Pass(window, Priority.HEAD, await self._list_from(window, now_ms))
+        last, listing = await in_a_row(collection, first, following)
+        return not listing.complete or last.window.to_ms < now_ms
+
+    def _window(self, from_ms: int | None, now_ms: int) -> Window | None:
+        return planner.next_head(
+            self._collection.project, from_ms, self._start_ms or 0, now_ms, self._span.ms
+        )
+
+    def _learn(self, done: Pass, listing: Listing) -> None:
+        """How much time the next window should cover, and whether there is room to look back."""
+        looked_back = done.list_from_ms != done.window.from_ms
+        self._looks_back = listing.complete or not looked_back
+        if listing.complete:
+            self._span.collected(done.window, listing.count_from(done.window.from_ms))
+        elif not looked_back:
+            self._span.too_full(done.window, listing.covered_ms)
 
     async def _list_from(self, window: Window, now_ms: int) -> int:
         """Where the listing begins: before the window, once the present is reached and there is room."""
@@ -147,31 +165,35 @@ class Backfill:
         return [window for window in windows if not window.passes]
 
     async def step(self) -> bool:
-        """Collect the next part of the oldest planned window; True where more is planned."""
+        """Collect the next parts of what is planned; True where more is planned."""
         collection = self._collection
         planned = await self.planned()
         if not planned:
             return False
-        window = planned[0]
-        if window.length_ms > self._span.ms:
-            cut = window.from_ms + self._span.ms
-            part, rest = window.part(window.from_ms, cut), window.part(cut, window.to_ms)
-        else:
-            part, rest = window, None
-        with collection.tracing(part):
-            return await self._collect(window, part, rest) or len(planned) > 1
+        until_s = collection.clock.monotonic_s() + _ROW_S
 
-    async def _collect(self, window: Window, part: Window, rest: Window | None) -> bool:
-        collection = self._collection
-        listing = await collection.listing(part, Priority.BACKFILL)
-        if not listing.complete:
-            self._span.too_full(part, listing.covered_ms)
-            return True
-        if rest is not None:
-            await collection.ledger.replace_windows([window], [part, rest])
-        await collection.collect(part, listing, (part,), Priority.BACKFILL)
-        self._span.collected(part, len(listing.entries))
-        return rest is not None
+        def following(done: Pass, listing: Listing) -> Pass | None:
+            if not listing.complete:
+                self._span.too_full(done.window, listing.covered_ms)
+                return None
+            self._span.collected(done.window, len(listing.entries))
+            del planned[0]
+            if done.splits is not None:
+                planned.insert(0, done.splits[1][1])
+            if not planned or collection.clock.monotonic_s() >= until_s:
+                return None
+            return self._part(planned[0])
+
+        _, listing = await in_a_row(collection, self._part(planned[0]), following)
+        return bool(planned) or not listing.complete
+
+    def _part(self, window: Window) -> Pass:
+        """As much of a planned window as one pass should take."""
+        if window.length_ms <= self._span.ms:
+            return Pass(window, Priority.BACKFILL, window.from_ms, replaces=(window,))
+        cut = window.from_ms + self._span.ms
+        part, rest = window.part(window.from_ms, cut), window.part(cut, window.to_ms)
+        return Pass(part, Priority.BACKFILL, part.from_ms, replaces=(part,), splits=(window, (part, rest)))
 
 
 class SecondTries:
@@ -197,7 +219,8 @@ class SecondTries:
         times = [each.time_ms for each in due]
         tally = Tally()
         with collection.spans.span("second_try", project=collection.project):
-            await collection.deliver(details, (min(times), max(times)), tally, before)
+            async with details:
+                await collection.batches.deliver(details, (min(times), max(times)), tally, before)
         if tally.delivered:
             event(
                 logging.INFO,

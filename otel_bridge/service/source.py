@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -18,17 +18,16 @@ from otel_bridge.errors import (
 from otel_bridge.ledger import Reason, Window
 from otel_bridge.receiver.budget import Priority
 from otel_bridge.receiver.models import Detail, Entry, Filter
+from otel_bridge.service.detail_stream import DetailStream, Failure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+    from collections.abc import Sequence
 
     from otel_bridge.receiver.client import LogsClient
     from otel_bridge.receiver.page import UnreadableEntry
     from otel_bridge.settings import DetailPolicy
 
 _PARENTS_KEPT = 128
-_LOOKAHEAD = 256
-_OVERTAKEN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +62,6 @@ class Listing:
         return (max(times) - min(times)) // 1_000_000 if times else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A record whose detail can't be had: the entry the list showed, and why."""
-
-    entry: Entry
-    reason: Reason
-    message: str
-
-
 class ProjectSource:
     """Lists windows and fetches details for one project.
 
@@ -88,6 +78,7 @@ class ProjectSource:
         self.client = client
         self._filters = tuple(filters)
         self._policy = detail
+        self._concurrency = concurrency
         # What happens now must not wait for a place that a re-check holds while it waits for budget.
         self._slots = {priority: asyncio.Semaphore(concurrency) for priority in Priority}
         # Parents fetched for a child in another window, kept so that their own turn costs no second request.
@@ -139,53 +130,18 @@ class ProjectSource:
             return None
         return summary.tool_calls
 
-    def details(self, entries: Sequence[Entry], priority: Priority) -> AsyncGenerator[Detail | Failure]:
+    def details(self, entries: Sequence[Entry], priority: Priority) -> DetailStream:
         """The details of listed entries, in their order; what the policy leaves out keeps what the list said.
 
-        Raises:
-            SourceError: Where the source as a whole can't be asked. A single record's failure is yielded.
+        Where the source as a whole can't be asked, reading raises a SourceError. A single record's failure is
+        read in its place.
         """
-        return self._ahead(self._listed(entry, priority) for entry in entries)
+        return DetailStream(entries, lambda entry: self._listed(entry, priority), self._concurrency)
 
-    def details_of(self, log_ids: Sequence[str], priority: Priority) -> AsyncGenerator[Detail | Failure]:
-        """The details of these ids, whatever the policy; raises as ``details``."""
-        return self._ahead(self._detail(Entry(id=log_id), priority) for log_id in log_ids)
-
-    async def _ahead(
-        self, steps: Iterator[Coroutine[None, None, Detail | Failure]]
-    ) -> AsyncGenerator[Detail | Failure]:
-        """Run the steps concurrently and ahead of the reader, and yield in order.
-
-        But one that many later ones have overtaken, because it is tried again and again, holds them up no
-        longer: it is yielded when it is done.
-        """
-        tasks: deque[asyncio.Task[Detail | Failure]] = deque()
-        ready, one_more = 0, asyncio.Event()
-
-        def note(_: object) -> None:
-            nonlocal ready
-            ready += 1
-            one_more.set()
-
-        try:
-            while True:
-                while len(tasks) < _LOOKAHEAD and (step := next(steps, None)) is not None:
-                    tasks.append(asyncio.create_task(step))
-                    tasks[-1].add_done_callback(note)
-                if not tasks:
-                    return
-                while not (tasks[0].done() and ready) and ready < _OVERTAKEN:
-                    one_more.clear()
-                    await one_more.wait()
-                first = next(index for index, task in enumerate(tasks) if task.done())
-                done = tasks[first]
-                del tasks[first]
-                ready -= 1
-                yield done.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    def details_of(self, log_ids: Sequence[str], priority: Priority) -> DetailStream:
+        """The details of these ids, whatever the policy; as ``details``."""
+        entries = [Entry(id=log_id) for log_id in log_ids]
+        return DetailStream(entries, lambda entry: self._detail(entry, priority), self._concurrency)
 
     async def _listed(self, entry: Entry, priority: Priority) -> Detail | Failure:
         if not self._wants_detail(entry):

@@ -185,7 +185,7 @@ class ProjectWorker:
 
     # ── steps ────────────────────────────────────────────────────────────────────────────────────────
     async def _head_step(self) -> bool:
-        await self._live.settle()
+        await self._live.batches.settle()
         more = await self._head.step(self._live.now_ms())
         # An idle backfill must not clear the error that a person should see, so only this lane says so.
         await self._ledger.note_success(self.project, self._clock.now_ms())
@@ -194,14 +194,14 @@ class ProjectWorker:
         return more
 
     async def _recheck_step(self) -> bool:
-        await self._live.settle()
+        await self._live.batches.settle()
         more = await self._rechecks.step(self._live.now_ms(), patient=True)
         await self._second_tries.step()
         await self._prune()
         return more
 
     async def _backfill_step(self) -> bool:
-        await self.past.settle()
+        await self.past.batches.settle()
         more = await self._backfill.step()
         rechecked = await self._backfill_rechecks.step(self.past.now_ms(), patient=True)
         return more or rechecked

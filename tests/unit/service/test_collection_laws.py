@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from otel_bridge.errors import DestinationRefused
 from otel_bridge.ledger import Lane, Window
 from otel_bridge.retry import Backoff
-from otel_bridge.service import collection, planner
+from otel_bridge.service import batches, planner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ _PER_EXAMPLE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collection, "BATCH_RECORDS", 4)
+    monkeypatch.setattr(batches, "BATCH_RECORDS", 4)
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ async def test_what_waits_for_a_destination_arrives_oldest_first_and_costs_littl
             await asyncio.create_task(bridge.clock.sleep(60))
         assert destination.attempts <= 10 + 4 * minutes
         # However long it stays away: the batch in hand, what was fetched ahead of it, and no more.
-        assert source.requests["detail"] <= 3 * collection.BATCH_RECORDS
+        assert source.requests["detail"] <= 3 * batches.BATCH_RECORDS
         assert source.requests["list"] <= 20
         destination.down = False
         await asyncio.create_task(bridge.clock.sleep(180))

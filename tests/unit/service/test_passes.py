@@ -1,0 +1,173 @@
+"""While one window is delivered the next one is fetched; still each is committed after the one before it."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from otel_bridge.emulator import Fault
+from otel_bridge.errors import DestinationUnavailable, SourceError
+from otel_bridge.ledger import Lane, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from otel_bridge.signals import Delivery, Outcome
+
+MANY = 1_600  # three windows or more
+
+
+def fill(bridge: Any, many: int = MANY) -> list[str]:
+    """Records a second apart, the oldest first."""
+    for number in range(many):
+        bridge.add(f"log_{number:04}", age_s=3_000 - number)
+    return [f"log_{number:04}" for number in range(many)]
+
+
+def spy(bridge: Any, do: Callable[[int, Sequence[Delivery]], Any]) -> None:
+    """Call ``do`` with its number before each export."""
+    export = bridge.destination.export
+    count = 0
+
+    async def watched(deliveries: Sequence[Delivery]) -> Outcome:
+        nonlocal count
+        count += 1
+        found = do(count, deliveries)
+        if asyncio.iscoroutine(found):
+            await found
+        result: Outcome = await export(deliveries)
+        return result
+
+    bridge.destination.export = watched
+
+
+async def test_a_window_is_listed_and_fetched_while_the_one_before_it_is_delivered(bridge: Any) -> None:
+    fill(bridge)
+    at_destination = asyncio.Event()
+    taken = asyncio.Event()
+    listed: list[Window] = []
+    listing = bridge.source.listing
+
+    async def noted(window: Window, *others: Any) -> Any:
+        found = await listing(window, *others)
+        if found.complete:
+            listed.append(window)
+        return found
+
+    bridge.source.listing = noted
+
+    async def hold(number: int, _: Sequence[Delivery]) -> None:
+        if number == 6:  # in the middle of the second window or later
+            at_destination.set()
+            await taken.wait()
+
+    spy(bridge, hold)
+    running = asyncio.create_task(bridge.worker.run_once())
+    await at_destination.wait()
+    for _ in range(20_000):
+        await asyncio.sleep(0)
+    fetched = bridge.requests["detail"] - len(bridge.destination.keys)
+    committed = [window for window in await bridge.ledger.windows("p", Lane.LIVE) if window.passes]
+    assert len(listed) == len(committed) + 2
+    assert 256 < fetched <= 4 * 256
+    taken.set()
+    await running
+    assert bridge.destination.keys == [f"log_{number:04}" for number in range(MANY)]
+    assert bridge.requests["detail"] == MANY
+
+
+async def test_windows_are_committed_oldest_first(bridge: Any) -> None:
+    fill(bridge)
+    marks: list[int | None] = []
+
+    async def note(_: int, deliveries: Sequence[Delivery]) -> None:
+        watermark = await bridge.ledger.watermark_ms("p", Lane.LIVE)
+        marks.append(watermark)
+        first_ms = bridge.clock.now_ms() - (3_000 - int(deliveries[0].key[4:])) * 1000
+        assert watermark is None or watermark <= first_ms
+
+    spy(bridge, note)
+    await bridge.worker.run_once()
+    assert marks == sorted(marks, key=lambda each: each or 0)
+    assert len(set(marks)) >= 3
+
+
+async def test_what_fails_keeps_what_is_younger_from_going_out(bridge: Any) -> None:
+    names = fill(bridge)
+
+    def fail(number: int, _: Sequence[Delivery]) -> None:
+        if number == 5:
+            raise DestinationUnavailable("503")
+
+    spy(bridge, fail)
+    with pytest.raises(DestinationUnavailable):
+        await bridge.worker.run_once()
+    assert bridge.destination.keys == names[: len(bridge.destination.keys)]
+    assert bridge.worker._live._claims._held == {}
+    await bridge.worker.run_once()
+    assert bridge.destination.keys == names
+
+
+async def test_what_can_not_be_listed_ahead_does_not_end_what_is_under_way(bridge: Any) -> None:
+    names = fill(bridge)
+    lists = 0
+
+    def fault(path: str, _: int) -> Any:
+        nonlocal lists
+        if path.endswith("tool_execution"):
+            lists += 1
+            if lists > 10:
+                return Fault(status=503)
+        return None
+
+    bridge.fault = fault
+    with pytest.raises(SourceError):
+        await bridge.worker.run_once()
+    watermark = await bridge.ledger.watermark_ms("p", Lane.LIVE)
+    delivered = len(bridge.destination.keys)
+    assert watermark is not None
+    # The whole window before the one that could not be listed is committed.
+    assert watermark > bridge.clock.now_ms() - (3_000 - delivered + 2) * 1000
+    bridge.fault = lambda _path, _number: None
+    await bridge.worker.run_once()
+    assert bridge.destination.keys == names
+
+
+async def test_a_cancelled_step_leaves_nothing_under_way(bridge: Any) -> None:
+    fill(bridge)
+    begun = asyncio.Event()
+
+    async def hang(number: int, _: Sequence[Delivery]) -> None:
+        if number == 3:
+            begun.set()
+            await asyncio.Event().wait()
+
+    spy(bridge, hang)
+    running = asyncio.create_task(bridge.worker.run_once())
+    await begun.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+async def test_a_backfill_does_the_same_and_commits_each_part(bridge: Any) -> None:
+    names = fill(bridge)
+    now = bridge.clock.now_ms()
+    await bridge.ledger.add_windows([Window("p", Lane.BACKFILL, now - 3_600_000, now - 60_000)])
+    steps = 0
+
+    async def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    await bridge.worker.run_backfill(count)
+    assert bridge.destination.keys == names
+    assert bridge.requests["detail"] == MANY
+    windows = await bridge.ledger.windows("p", Lane.BACKFILL)
+    assert (windows[0].from_ms, windows[-1].to_ms) == (now - 3_600_000, now - 60_000)
+    assert all(one.to_ms == two.from_ms for one, two in pairwise(windows))
+    assert all(window.passes == 1 for window in windows)
+    assert steps >= 1
