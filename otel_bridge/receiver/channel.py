@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -101,6 +102,8 @@ class Channel:
         timeout = httpx.Timeout(None, connect=min(_CONNECT_S, timeout_s))
         self._extensions: dict[str, Any] = {"timeout": timeout.as_dict()}
         self._urls = {route: httpx.URL(f"{self.base_url}{route.path}") for route in Route}
+        self._paths = {route: url.raw_path for route, url in self._urls.items()}
+        self._patterns: dict[Route, httpx.Request] = {}
         if transport is None and not proxied(self.base_url):
             transport = FreeListTransport(concurrency)
         # Reading a URL for every record costs as much as the exchange itself.
@@ -141,13 +144,28 @@ class Channel:
             wanted: The body, sent as JSON.
             tail: What follows the route's path, quoted.
         """
-        content = None if wanted is None else json.dumps(wanted).encode()
-        url, extensions = self._urls[route], self._extensions
         if tail and self._takes_targets:
-            extensions = extensions | {"target": url.raw_path + tail.encode("ascii")}
-        elif tail:
+            return self._like(route, tail)
+        content = None if wanted is None else json.dumps(wanted).encode()
+        url = self._urls[route]
+        if tail:
             url = httpx.URL(f"{url}{tail}")
-        return httpx.Request(route.method, url, headers=self._headers, content=content, extensions=extensions)
+        return httpx.Request(
+            route.method, url, headers=self._headers, content=content, extensions=self._extensions
+        )
+
+    def _like(self, route: Route, tail: str) -> httpx.Request:
+        """A request like the route's other ones, with a target of its own.
+
+        Making one anew reads method, URL and headers anew, for the same result: 20 µs for every record.
+        """
+        pattern = self._patterns.get(route)
+        if pattern is None:
+            pattern = httpx.Request(route.method, self._urls[route], headers=self._headers)
+            self._patterns[route] = pattern
+        request = copy(pattern)
+        request.extensions = self._extensions | {"target": self._paths[route] + tail.encode("ascii")}
+        return request
 
     async def ask(
         self, route: Route, request: httpx.Request, priority: Priority, read: Callable[[bytes], T]

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
+_LENGTH_CHARACTERS = len("content-length")
+_CODING_CHARACTERS = len("content-encoding")
+_MOST_DIGITS = 20
+
 
 async def exchange(
     send: Send,
@@ -39,8 +43,6 @@ async def exchange(
         AnswerTooLarge: The body is beyond ``most_bytes``.
         SourceFailed: The body's compression is broken.
     """
-    # Never the userinfo; the port, because a wrong one is what a person has to see.
-    host = request.url.netloc.decode("ascii", "replace")
     try:
         async with asyncio.timeout(timeout_s):
             response = await send(request)
@@ -53,13 +55,13 @@ async def exchange(
     except _TooLong:
         raise AnswerTooLarge(f"{request.url.host} sent a body of more than {most_bytes:,} bytes") from None
     except TimeoutError:
-        raise SourceUnreachable(f"no whole answer from {host} within {timeout_s:g} s") from None
+        raise SourceUnreachable(f"no whole answer from {_host(request)} within {timeout_s:g} s") from None
     except httpx.TimeoutException:
-        raise SourceUnreachable(f"no connection to {host} in time") from None
+        raise SourceUnreachable(f"no connection to {_host(request)} in time") from None
     except httpx.DecodingError:
-        raise SourceFailed(f"{host} sent a body whose compression is broken") from None
+        raise SourceFailed(f"{_host(request)} sent a body whose compression is broken") from None
     except httpx.TransportError as error:
-        raise SourceUnreachable(_in_words(host, error)) from None
+        raise SourceUnreachable(_in_words(_host(request), error)) from None
     return Answer(response.status_code, response.headers, body)
 
 
@@ -68,11 +70,16 @@ class _TooLong(Exception):  # noqa: N818 - becomes an error with words
 
 
 async def _read(response: httpx.Response, stream: httpx.AsyncByteStream, most_bytes: int) -> bytes:
-    declared = response.headers.get("content-length", "")
-    if declared.isascii() and declared.isdecimal() and len(declared) < 20 and int(declared) > most_bytes:  # noqa: PLR2004
-        raise _TooLong
+    coded = False
+    # One pass over the raw pairs: each look-up by name costs a walk through all of them, for every answer.
+    for name, value in response.headers.raw:
+        if len(name) == _LENGTH_CHARACTERS and name.lower() == b"content-length":
+            if value.isdigit() and len(value) < _MOST_DIGITS and int(value) > most_bytes:
+                raise _TooLong
+        elif len(name) == _CODING_CHARACTERS and name.lower() == b"content-encoding":
+            coded = True
     # httpx's way through a body costs several times the body, and gives nothing where nothing is compressed.
-    source = response.aiter_bytes() if "content-encoding" in response.headers else stream
+    source = response.aiter_bytes() if coded else stream
     size = 0
     parts: list[bytes] = []
     async for part in source:
@@ -81,6 +88,11 @@ async def _read(response: httpx.Response, stream: httpx.AsyncByteStream, most_by
             raise _TooLong
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _host(request: httpx.Request) -> str:
+    """Whom was asked: never the userinfo; the port, because a wrong one is what a person has to see."""
+    return request.url.netloc.decode("ascii", "replace")
 
 
 def _in_words(host: str, error: httpx.TransportError) -> str:

@@ -50,6 +50,9 @@ class FreeListTransport(httpx.AsyncBaseTransport):
         self._make_tls = tls
         self._tls: ssl.SSLContext | None = None
         self._idle: dict[_Origin, deque[Connection]] = {}
+        # Of the last URL and the last headers, which nearly all requests share.
+        self._origin: tuple[httpx.URL, _Origin] | None = None
+        self._head: tuple[httpx.Headers, bytes] | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; the answer's body is read from its stream.
@@ -57,11 +60,9 @@ class FreeListTransport(httpx.AsyncBaseTransport):
         Raises:
             httpx.TransportError: As httpx's own transport.
         """
-        wire = _on_the_wire(request, await request.aread())
+        wire = self._on_the_wire(request, await request.aread())
         timeout: dict[str, float | None] = request.extensions.get("timeout", {})
-        url = request.url
-        scheme = url.scheme
-        origin = (scheme, url.raw_host.decode("ascii"), url.port or (443 if scheme == "https" else 80))
+        origin = self._origin_of(request.url)
         connection = await self._taken(origin) or await self._new(origin, timeout.get("connect"))
         try:
             status, headers = await connection.ask(wire, timeout.get("read"))
@@ -70,6 +71,31 @@ class FreeListTransport(httpx.AsyncBaseTransport):
             raise
         stream = _Body(connection, self._idle.setdefault(origin, deque()), self._keep_one)
         return httpx.Response(status, headers=headers, stream=stream, extensions=_EXTENSIONS)
+
+    def _origin_of(self, url: httpx.URL) -> _Origin:
+        known = self._origin
+        if known is None or known[0] is not url:
+            scheme = url.scheme
+            if scheme not in {"http", "https"}:
+                raise httpx.UnsupportedProtocol("the address takes http:// or https://")
+            port = url.port or (443 if scheme == "https" else 80)
+            known = self._origin = (url, (scheme, url.raw_host.decode("ascii"), port))
+        return known[1]
+
+    def _on_the_wire(self, request: httpx.Request, body: bytes) -> bytes:
+        """A request as bytes.
+
+        Raises:
+            httpx.LocalProtocolError: A header holds a line break.
+        """
+        target: bytes | None = request.extensions.get("target")
+        if target is None:
+            return b"%b%b" % (_line(request.method, request.url.raw_path), _head(request.headers) + body)
+        # Whoever names targets sends the same headers again and again, and changes none of them.
+        known = self._head
+        if known is None or known[0] is not request.headers:
+            known = self._head = (request.headers, _head(request.headers))
+        return b"%b%b%b" % (_line(request.method, target), known[1], body)
 
     async def aclose(self) -> None:
         """Close what is idle; what is in use closes when its answer does."""
@@ -139,20 +165,17 @@ class _Body(httpx.AsyncByteStream):
 _EXTENSIONS: Final[dict[str, Any]] = {"http_version": b"HTTP/1.1"}
 
 
-def _on_the_wire(request: httpx.Request, body: bytes) -> bytes:
-    """A request as bytes.
+def _line(method: str, target: bytes) -> bytes:
+    """The first line of a request."""
+    if b"\n" in target or b"\r" in target:
+        raise httpx.LocalProtocolError("the target holds a line break")
+    return b"%b %b HTTP/1.1\r\n" % (method.encode("ascii"), target)
 
-    Raises:
-        httpx.UnsupportedProtocol: The scheme is neither http nor https.
-        httpx.LocalProtocolError: A header holds a line break.
-    """
-    url = request.url
-    if url.scheme not in {"http", "https"}:
-        raise httpx.UnsupportedProtocol("the address takes http:// or https://")
-    target: bytes = request.extensions.get("target", url.raw_path)
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target)]
-    lines += [b"%b: %b" % header for header in request.headers.raw]
+
+def _head(headers: httpx.Headers) -> bytes:
+    """Headers as lines, and the empty one after them."""
+    lines = [b"%b: %b" % header for header in headers.raw]
     head = b"\r\n".join(lines)
-    if head.count(b"\n") >= len(lines) or head.count(b"\r") >= len(lines):
+    if head.count(b"\n") >= max(len(lines), 1) or head.count(b"\r") >= max(len(lines), 1):
         raise httpx.LocalProtocolError("a header holds a line break")
-    return b"%b\r\n\r\n%b" % (head, body)
+    return head + b"\r\n\r\n"
