@@ -9,9 +9,10 @@ from otel_bridge.circuit import Circuit
 from otel_bridge.errors import DestinationError, DestinationRefused, DestinationUnavailable
 from otel_bridge.exporter.batching import DEFAULT_MOST_BYTES, DEFAULT_MOST_RECORDS, Limits
 from otel_bridge.exporter.destination import Destination, Protocol, Signal
-from otel_bridge.exporter.encoding import Encoded, Encoder, EncodingError
+from otel_bridge.exporter.encoding import Encoded, Encoder
 from otel_bridge.exporter.grpc_sender import GrpcSender
 from otel_bridge.exporter.http_sender import HttpSender
+from otel_bridge.exporter.key_values import EncodingError
 from otel_bridge.exporter.route import OnRetry, OnSent, Progress, Route
 from otel_bridge.exporter.sender import Accepted, Failed, Sender
 from otel_bridge.retry import Backoff

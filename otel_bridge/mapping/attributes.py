@@ -127,7 +127,7 @@ def _add_keys(
     keys = sorted(key for key, value in values.items() if value is not None)
     left_out = max(0, len(keys) - MOST_KEYS)
     for key in keys[:MOST_KEYS]:
-        name = attribute_name(prefix, masker.text(key))
+        name = attribute_name(prefix, masker.key(key))
         if name in attributes:
             left_out += 1  # two keys that differ in white space alone: the first one stays
         else:

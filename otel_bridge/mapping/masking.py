@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_bridge.mapping.secret_keys import SecretKeys, Verdict
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _MAY_HOLD_JSON: Final = re.compile(r"\s*+[\[{\"]")
 _LABELS: Final = ("name", "key", "header", "field")
+_SHORT_KEY: Final = 128
 _SHORT_NUMBER: Final = re.compile(r"[0-9]{1,12}")
 # Longer ones are kept as text: Python refuses to read them (sys.set_int_max_str_digits).
 _MOST_DIGITS: Final = 4000
@@ -29,6 +31,8 @@ class Masker:
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
         self._verdict = SecretKeys(patterns).verdict
+        # The same few keys come with every record. What is remembered is bounded: long ones are not.
+        self._short_key = lru_cache(maxsize=1024)(self.text)
 
     def masks(self, key: str) -> bool:
         """Whether text under this key is masked."""
@@ -37,6 +41,10 @@ class Masker:
     def text(self, text: str) -> str:
         """Mask text, which may hold JSON."""
         return self._text(text, 0)
+
+    def key(self, key: str) -> str:
+        """Mask a key as text."""
+        return self._short_key(key) if len(key) <= _SHORT_KEY else self.text(key)
 
     def value(self, value: Any) -> Any:
         """Mask any JSON value; the argument stays as it is.

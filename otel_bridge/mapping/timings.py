@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -67,10 +68,17 @@ def read_timing(record: Detail) -> Timing:
     ms counts as it is written, not as a float computes.
     """
     duration = _duration_ns(record.metrics.get("duration_ms"))
-    start = end = None
-    if record.timings is not None:
-        start = _moment_ns(record.timings.start_time)
-        end = _moment_ns(record.timings.end_time)
+    timings = record.timings
+    if timings is None:
+        return _timing(None, None, duration, timestamp_ns(record))
+    return _timing(timings.start_time, timings.end_time, duration, timestamp_ns(record))
+
+
+@lru_cache(maxsize=1024)  # who looks for attempts asks, and then who makes the span
+def _timing(
+    start_ms: float | None, end_ms: float | None, duration: int | None, timestamp: int | None
+) -> Timing:
+    start, end = _moment_ns(start_ms), _moment_ns(end_ms)
     if start is not None:
         if end is not None and end >= start:
             return Timing(start, end, TimingSource.TIMINGS, duration_known=True)
@@ -80,7 +88,7 @@ def read_timing(record: Detail) -> Timing:
     source = TimingSource.TIMINGS
     if end is None:
         source = TimingSource.METRICS
-        end = timestamp_ns(record)
+        end = timestamp
     if end is None:
         return Timing(0, 0, TimingSource.NONE, duration_known=False)
     if duration is not None and duration < end:

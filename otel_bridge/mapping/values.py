@@ -18,6 +18,8 @@ MAX_NESTING: Final = 24
 readers stop at 100."""
 
 TOO_DEEP: Final = "[TOO DEEP]"
+UTF8_MOST: Final = 4
+"""The most bytes that a character takes in UTF-8."""
 NAME_BYTES: Final = 128
 """The most an attribute's name made from a record's key may take."""
 
@@ -26,7 +28,6 @@ _UNFIT: Final = re.compile("[\ud800-\udfff\x00]")
 _UNFIT_IN_NAME: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _INT64: Final = range(-(2**63), 2**63)
-_UTF8_MOST: Final = 4  # bytes a character
 _HASH_DIGITS: Final = 8
 
 
@@ -45,7 +46,7 @@ def cut_text(text: str, limit: int) -> str:
         limit: Bytes, the marker included. The marker ``...[cut: N bytes]`` says how long the text was;
             where not even that fits, the text is cut without it.
     """
-    if len(text) * _UTF8_MOST <= limit or (len(text) <= limit and text.isascii()):
+    if len(text) * UTF8_MOST <= limit or (len(text) <= limit and text.isascii()):
         return text
     encoded = text.encode()
     if len(encoded) <= limit:
@@ -59,7 +60,7 @@ def cut_text(text: str, limit: int) -> str:
 
 def limited_text(text: str, limit: int) -> str:
     """Make text fit to be exported, in at most ``limit`` bytes."""
-    if len(text) * _UTF8_MOST <= limit and text.isascii() and "\x00" not in text:
+    if len(text) * UTF8_MOST <= limit and text.isascii() and "\x00" not in text:
         return text  # nearly always
     return cut_text(fit_text(text), limit)
 
@@ -102,6 +103,8 @@ def _json_text(fit: AttributeValue) -> str:
 
 def flat(value: Any, limit: int) -> AttributeValue:
     """Make any JSON value a simple attribute: objects and lists become JSON text; at most ``limit`` bytes."""
+    if isinstance(value, str):
+        return limited_text(value, limit)
     fit = structured(value)
     if isinstance(fit, (dict, list)):
         fit = _json_text(fit)

@@ -30,7 +30,8 @@ from signal_samples import (
 )
 
 from otel_bridge import signals
-from otel_bridge.exporter.encoding import Encoder, EncodingError, encode_logs, encode_traces, request
+from otel_bridge.exporter.encoding import Encoder, encode_logs, encode_traces, request
+from otel_bridge.exporter.key_values import EncodingError
 
 _KINDS = {
     signals.SpanKind.INTERNAL: SpanKind.INTERNAL,

@@ -13,8 +13,9 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from signal_samples import a_delivery, deliveries
 
-from otel_bridge.exporter.encoding import EncodingError, encode_logs, encode_traces
+from otel_bridge.exporter.encoding import encode_logs, encode_traces
 from otel_bridge.exporter.json_format import to_otlp_json
+from otel_bridge.exporter.key_values import EncodingError
 from otel_bridge.signals import Delivery, Link, SpanKind, StatusCode
 
 
