@@ -19,20 +19,16 @@ from otel_bridge.cli.options import ConfigFile, ProjectName, chosen_projects, re
 from otel_bridge.cli.past import backfill, retry, say_incomplete
 from otel_bridge.cli.program import program
 from otel_bridge.cli.verify import verify
-from otel_bridge.cli.worker import worker
+from otel_bridge.cli.worker import served, worker
 from otel_bridge.counting import counted
-from otel_bridge.emulator.chaos import random_faults
-from otel_bridge.emulator.options import EmulatorOptions
 from otel_bridge.exporter.json_format import to_otlp_json
 from otel_bridge.exporter.terminal import render_traces
-from otel_bridge.service import demo as demonstration
 from otel_bridge.service import holders, runner
 from otel_bridge.service import show as showing
 from otel_bridge.service import status as reporting
 from otel_bridge.service.explain import explain
 from otel_bridge.settings import as_yaml, schema
 from otel_bridge.times import SystemClock
-from otel_bridge.web import endpoints
 
 app = typer.Typer(
     help="Composio's tool calls as OpenTelemetry spans and log records, delivered over OTLP.",
@@ -77,7 +73,7 @@ def run(
         # What is loaded by now stays: looking through all of it again and again stops everything for 50 ms.
         gc.collect()
         gc.freeze()
-        asyncio.run(runner.run(settings, SystemClock(), serve=endpoints))
+        asyncio.run(runner.run(settings, SystemClock(), serve=served()))
         return
     report = asyncio.run(runner.run_once(settings, SystemClock()))
     typer.echo(f"{counted(report.delivered, 'record')} delivered")
@@ -175,6 +171,10 @@ def emulate(  # noqa: PLR0913, PLR0917 - one parameter an option
     within("--rate-limit", rate_limit, 1, 10**9)
     within("--latency", latency, 0, 60_000)
     within("--fault-share", fault_share, 0, 1)
+    from otel_bridge.emulator.chaos import random_faults  # noqa: PLC0415 - no other command needs it
+    from otel_bridge.emulator.options import EmulatorOptions  # noqa: PLC0415 - as above
+    from otel_bridge.service.demo import emulate as serve  # noqa: PLC0415 - as above
+
     options = EmulatorOptions(
         host=host,
         port=port,
@@ -186,7 +186,7 @@ def emulate(  # noqa: PLR0913, PLR0917 - one parameter an option
         api_keys=tuple(api_key or ()),
         fault=random_faults(fault_seed, fault_share) if fault_share else None,
     )
-    asyncio.run(demonstration.emulate(options, typer.echo, program()))
+    asyncio.run(serve(options, typer.echo, program()))
 
 
 @app.command()
@@ -196,7 +196,9 @@ def demo(
     ] = False,
 ) -> None:
     """Show it all at work: no account, no Docker, nothing set."""
-    asyncio.run(demonstration.demo(Console(), SystemClock(), program(), keep_running=keep_running))
+    from otel_bridge.service.demo import demo as show_all  # noqa: PLC0415 - no other command needs it
+
+    asyncio.run(show_all(Console(), SystemClock(), program(), keep_running=keep_running))
 
 
 app.add_typer(ledger, name="ledger")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,9 @@ from otel_bridge.ledger.place import is_postgres
 from otel_bridge.service import runner
 from otel_bridge.settings import Settings
 from otel_bridge.times import SystemClock
-from otel_bridge.web import endpoints
+
+if TYPE_CHECKING:
+    from otel_bridge.service.running import Serve
 
 Projects = Annotated[
     str, typer.Option("--projects", metavar="NAMES", help="Projects of the settings, joined by commas.")
@@ -23,7 +25,14 @@ Projects = Annotated[
 def worker(projects: Projects, config: ConfigFile = None) -> None:
     """Take part in the work of some projects only; needs a PostgreSQL ledger."""
     settings = pinned(read_settings(config), projects)
-    asyncio.run(runner.run(settings, SystemClock(), serve=endpoints))
+    asyncio.run(runner.run(settings, SystemClock(), serve=served()))
+
+
+def served() -> Serve:
+    """What opens the HTTP endpoints: a web server, 9 MB that a run up to now has no use for."""
+    from otel_bridge.web import endpoints  # noqa: PLC0415 - see above
+
+    return endpoints
 
 
 def pinned(settings: Settings, names: str) -> Settings:

@@ -257,6 +257,8 @@ def _certificates(values: _Values) -> dict[str, str | None]:
         if variable is not None and found[other] is None:
             raise _wrong(variable, f"a file together with {_BASE}{other.upper()}, which is not set")
     paths = {name: variable and variable.value for name, variable in found.items()}
+    if not any(paths.values()):
+        return paths
     try:
         tls.context(**paths)
     except tls.Unusable as error:

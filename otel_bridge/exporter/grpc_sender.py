@@ -16,8 +16,8 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 
 from otel_bridge._version import __version__
 from otel_bridge.errors import DestinationRefused, DestinationUnavailable
-from otel_bridge.exporter import tls
 from otel_bridge.exporter.destination import Destination, Signal
+from otel_bridge.exporter.grpc_tls import credentials
 from otel_bridge.exporter.sender import (
     Answer,
     Failed,
@@ -109,8 +109,8 @@ class GrpcSender:
         compression = grpc.Compression.Gzip if to.gzip else grpc.Compression.NoCompression
         if not to.tls:
             return grpc.aio.insecure_channel(target, options=_OPTIONS, compression=compression)
-        credentials = tls.credentials(to.certificate, to.client_certificate, to.client_key)
-        return grpc.aio.secure_channel(target, credentials, options=_OPTIONS, compression=compression)
+        secured = credentials(to.certificate, to.client_certificate, to.client_key)
+        return grpc.aio.secure_channel(target, secured, options=_OPTIONS, compression=compression)
 
     def _judge(self, error: grpc.aio.AioRpcError) -> Answer:
         """Read a failed call: as an answer, or as the error to raise."""

@@ -13,6 +13,7 @@ import json
 import ssl
 import time
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final
 from urllib.parse import urljoin
 
@@ -34,7 +35,9 @@ from otel_bridge.exporter.sender import (
     one_line,
     read_response,
 )
+from otel_bridge.http1.transport import FreeListTransport, proxied
 
+_KEPT_CONNECTIONS: Final = 4
 _GZIP_LEVEL: Final = 1  # less than half the time of level 6 for nearly the same size
 _MOST_ANSWER_BYTES: Final = 1 << 20
 _MOST_WAIT_S: Final = 3600.0
@@ -64,11 +67,16 @@ class HttpSender:
         self._headers["content-type"] = "application/x-protobuf"
         if destination.gzip:
             self._headers["content-encoding"] = "gzip"
+        trust = partial(
+            tls.context, destination.certificate, destination.client_certificate, destination.client_key
+        )
+        if transport is None and not proxied(destination.endpoint):
+            transport = FreeListTransport(_KEPT_CONNECTIONS, trust)
         self._client = httpx.AsyncClient(
             transport=transport,
-            verify=tls.context(
-                destination.certificate, destination.client_certificate, destination.client_key
-            ),
+            verify=trust()
+            if transport is None and destination.tls
+            else False,  # that of a transport is its own
             timeout=destination.timeout_ms / 1000,  # for each read and write; `send` bounds the whole
             follow_redirects=False,
         )

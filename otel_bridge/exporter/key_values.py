@@ -90,8 +90,9 @@ class KeyValues:
                 self._heads.clear()  # names are made of records' keys too: what is remembered is bounded
             heads = self._heads[name] = [None] * _SHORT
         key = name.encode()
-        inner = b"%b%b%b%b%b%b" % (_KEY, varint(len(key)), key, _VALUE, varint(size + 2), _STRING)
-        inner += varint(size)
+        # An empty text is protobuf's default, which is left out; but not in AnyValue, a choice of types.
+        named = b"%b%b%b" % (_KEY, varint(len(key)), key) if key else b""
+        inner = b"%b%b%b%b%b" % (named, _VALUE, varint(size + 2), _STRING, varint(size))
         head = heads[size] = b"%b%b%b" % (self._tag, varint(len(inner) + size), inner)
         return head
 

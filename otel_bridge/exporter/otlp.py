@@ -10,7 +10,6 @@ from otel_bridge.errors import DestinationError, DestinationRefused, Destination
 from otel_bridge.exporter.batching import DEFAULT_MOST_BYTES, DEFAULT_MOST_RECORDS, Limits
 from otel_bridge.exporter.destination import Destination, Protocol, Signal
 from otel_bridge.exporter.encoding import Encoded, Encoder
-from otel_bridge.exporter.grpc_sender import GrpcSender
 from otel_bridge.exporter.http_sender import HttpSender
 from otel_bridge.exporter.key_values import EncodingError
 from otel_bridge.exporter.route import OnRetry, OnSent, Progress, Route
@@ -34,7 +33,13 @@ Fingerprint = tuple[Signal, str, int]
 
 def sender_for(destination: Destination) -> Sender:
     """Make the sender of a destination's protocol. Nothing is connected yet."""
-    return GrpcSender(destination) if destination.protocol is Protocol.GRPC else HttpSender(destination)
+    if destination.protocol is not Protocol.GRPC:
+        return HttpSender(destination)
+    from otel_bridge.exporter.grpc_sender import (  # noqa: PLC0415 - gRPC takes 8 MB
+        GrpcSender,
+    )
+
+    return GrpcSender(destination)
 
 
 class OtlpExporter:

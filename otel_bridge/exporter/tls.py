@@ -1,11 +1,10 @@
-"""TLS for both senders, from PEM files."""
+"""TLS from PEM files."""
 
 from __future__ import annotations
 
 import ssl
 from pathlib import Path
 
-import grpc
 import httpx
 
 
@@ -38,7 +37,7 @@ def context(
     made = _trusting(certificate) if certificate else httpx.create_ssl_context()
     if client_certificate and client_key:
         for path in (client_certificate, client_key):
-            _read(path)
+            read(path)
         try:
             # An empty password makes an encrypted key an error; without one OpenSSL asks at the terminal.
             made.load_cert_chain(client_certificate, client_key, password="")
@@ -48,27 +47,20 @@ def context(
     return made
 
 
-def credentials(
-    certificate: str | None, client_certificate: str | None, client_key: str | None
-) -> grpc.ChannelCredentials:
-    """Make what a gRPC channel needs; arguments and errors as `context`."""
-    context(certificate, client_certificate, client_key)  # gRPC itself would say nothing of a bad file
-    return grpc.ssl_channel_credentials(
-        _read(certificate) if certificate else None,
-        _read(client_key) if client_key else None,
-        _read(client_certificate) if client_certificate else None,
-    )
-
-
 def _trusting(path: str) -> ssl.SSLContext:
-    _read(path)
+    read(path)
     try:
         return ssl.create_default_context(cafile=path)
     except ssl.SSLError:
         raise Unusable(path, "no certificate in it is PEM") from None
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        Unusable: It can't be read.
+    """
     try:
         return Path(path).read_bytes()
     except OSError as error:

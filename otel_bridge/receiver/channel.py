@@ -20,6 +20,7 @@ from otel_bridge.errors import (
     SourceFailed,
     SourceUnreachable,
 )
+from otel_bridge.http1.transport import FreeListTransport, proxied
 from otel_bridge.receiver.answers import Answer, trouble_of
 from otel_bridge.receiver.budget import Priority
 from otel_bridge.receiver.decoding import UndecodableBody, WrongShape
@@ -27,7 +28,6 @@ from otel_bridge.receiver.exchange import exchange
 from otel_bridge.receiver.rate_headers import read_retry_after_s
 from otel_bridge.receiver.routes import Route, read_base_url
 from otel_bridge.receiver.source_clock import SourceClock
-from otel_bridge.receiver.transport import FreeListTransport, proxied
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import NoOpMeterProvider
 
-from otel_bridge.exporter import tls
 from otel_bridge.exporter.destination import Destination, Protocol
 
 if TYPE_CHECKING:
@@ -82,7 +81,9 @@ def _arguments(destination: Destination) -> dict[str, Any]:
         arguments |= {"compression": gzip, "insecure": not destination.tls}
         if destination.tls:
             files = (destination.certificate, destination.client_certificate, destination.client_key)
-            arguments["credentials"] = tls.credentials(*files)
+            from otel_bridge.exporter.grpc_tls import credentials  # noqa: PLC0415 - grpc is heavy
+
+            arguments["credentials"] = credentials(*files)
         return arguments
     from opentelemetry.exporter.otlp.proto.http import Compression as HttpCompression  # noqa: PLC0415 - as above
 

@@ -71,7 +71,7 @@ async def by_httpx(base_url: str, concurrency: int, kind: str) -> AsyncIterator[
 
         transport = AiohttpTransport()
     elif kind != "httpx":
-        from otel_bridge.receiver.transport import FreeListTransport  # noqa: PLC0415 - as above
+        from otel_bridge.http1.transport import FreeListTransport  # noqa: PLC0415 - as above
 
         transport = FreeListTransport(concurrency)
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)

@@ -232,7 +232,7 @@ async def test_an_answer_that_never_ends_is_unavailable() -> None:
 
 
 async def test_a_connection_that_breaks_is_unavailable() -> None:
-    with pytest.raises(DestinationUnavailable, match="disconnected"):
+    with pytest.raises(DestinationUnavailable, match="closed before the whole answer"):
         await _send(HttpAnswer(hangs_up=True))
 
 
@@ -241,7 +241,9 @@ async def test_nobody_listening_is_unavailable() -> None:
         destination = _destination(sink)
     sender = HttpSender(destination)
 
-    with pytest.raises(DestinationUnavailable, match=r"POST http://localhost:\d+/v1/traces: \w+"):
+    with pytest.raises(
+        DestinationUnavailable, match=r"POST http://localhost:\d+/v1/traces: connection refused$"
+    ):
         await sender.send(BODY)
     await sender.aclose()
 

@@ -1,4 +1,4 @@
-"""Attributes are written as protobuf itself writes them, whatever their lengths and however often they come."""
+"""Attributes are written as protobuf itself writes them, at any length and however often they come."""
 
 from __future__ import annotations
 

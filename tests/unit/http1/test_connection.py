@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_bridge.receiver.connection import Connection
+from otel_bridge.http1.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,10 +34,14 @@ class Wire(asyncio.Transport):
         self.written = b""
         self.reading = True
         self.aborted = False
+        self.unsent = 0
         connection.connection_made(self)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -199,4 +203,18 @@ async def test_a_body_left_unread_in_whole_leaves_a_usable_connection() -> None:
     await asking
     connection.put_by()
     assert wire.reading
+    assert connection.usable
+
+
+async def test_a_connection_whose_request_was_answered_before_it_was_sent_is_not_used_again() -> None:
+    connection = Connection()
+    wire = Wire(connection)
+    wire.unsent = 1_000_000
+    asking = asyncio.create_task(connection.ask(b"POST / HTTP/1.1\r\n\r\n", None))
+    await asyncio.sleep(0)
+    connection.data_received(b"HTTP/1.1 413 Too much\r\nContent-Length: 0\r\n\r\n")
+    assert (await asking)[0] == 413
+    assert connection.reason == b"Too much"
+    assert not connection.usable
+    wire.unsent = 0
     assert connection.usable

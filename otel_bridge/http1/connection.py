@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final, cast
+import os
+import re
+import socket
+import ssl
+from typing import Final, cast
 
 import httptools
 import httpx
-
-if TYPE_CHECKING:
-    import ssl
 
 _ATTEMPT_DELAY_S: Final = 0.25
 """How long one address of a host may take before the next is tried beside it (RFC 8305, section 5)."""
@@ -24,6 +25,7 @@ _FRAME_BYTES: Final = 100 * 1024
 """Bytes beside the body, such as headers, that an answer may have; bodies in small pieces may have more."""
 _FRAME_PER_BODY_BYTE: Final = 16
 _FINAL: Final = 200
+_ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
 
 
 async def connect(host: str, port: int, tls: ssl.SSLContext | None, timeout_s: float | None) -> Connection:
@@ -53,8 +55,21 @@ async def connect(host: str, port: int, tls: ssl.SSLContext | None, timeout_s: f
     except TimeoutError as error:
         raise httpx.ConnectTimeout(str(error)) from error
     except (OSError, UnicodeError) as error:
-        raise httpx.ConnectError(str(error)) from error
+        raise httpx.ConnectError(_why(error)) from error
     return connection
+
+
+def _why(error: Exception) -> str:
+    """Why there is no connection, in the system's words without asyncio's: "connection refused"."""
+    plain = isinstance(error, OSError) and not isinstance(error, (ssl.SSLError, socket.gaierror))
+    number = error.errno if isinstance(error, OSError) and plain else None
+    if number:
+        return os.strerror(number).lower()
+    if isinstance(error, socket.gaierror):
+        return (error.strerror or str(error)).lower()
+    # Of a name with several addresses asyncio tells all failures, in one text.
+    numbers = set(_ERRNO.findall(str(error))) if plain else set()
+    return os.strerror(int(numbers.pop())).lower() if len(numbers) == 1 else str(error)
 
 
 class Connection(asyncio.Protocol):
@@ -62,6 +77,7 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         idle_since_s: When it was put by, on the loop's clock; for its owner.
+        reason: The words after the answer's status.
     """
 
     def __init__(self) -> None:
@@ -78,6 +94,7 @@ class Connection(asyncio.Protocol):
     def _begin(self) -> None:
         self._failure: httpx.TransportError | None = None
         self._status = 0
+        self.reason = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._headed = False
         self._parts: list[bytes] = []
@@ -143,6 +160,8 @@ class Connection(asyncio.Protocol):
         """Whether another request may be sent."""
         if self._transport is None or self._transport.is_closing():
             return False
+        if self._transport.get_write_buffer_size():
+            return False  # answered before the whole request was there, such as one that is too large
         return self._done and self._keep and not self._spoilt and not self._closed
 
     def put_by(self) -> None:
@@ -200,6 +219,11 @@ class Connection(asyncio.Protocol):
         """An answer begins: the awaited one, or after it one that nobody asked for."""
         self._spoilt |= self._done
 
+    def on_status(self, reason: bytes) -> None:
+        """The words after the status, or a part of them."""
+        if not self._headed:
+            self.reason += reason
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer, which says nothing here."""
         if not self._headed:
@@ -211,7 +235,7 @@ class Connection(asyncio.Protocol):
             return
         status = self._parser.get_status_code()
         if status < _FINAL:
-            self._headers = []
+            self._headers, self.reason = [], b""
             return
         self._status, self._headed = status, True
         self._keep = self._parser.should_keep_alive()

@@ -15,7 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from otel_bridge.receiver.connection import Connection, connect
+from otel_bridge.http1.connection import Connection, connect
 
 if TYPE_CHECKING:
     import ssl
@@ -70,7 +70,10 @@ class FreeListTransport(httpx.AsyncBaseTransport):
             connection.abort()
             raise
         stream = _Body(connection, self._idle.setdefault(origin, deque()), self._keep_one)
-        return httpx.Response(status, headers=headers, stream=stream, extensions=_EXTENSIONS)
+        extensions = _EXTENSIONS
+        if connection.reason != b"OK":
+            extensions = extensions | {"reason_phrase": connection.reason}
+        return httpx.Response(status, headers=headers, stream=stream, extensions=extensions)
 
     def _origin_of(self, url: httpx.URL) -> _Origin:
         known = self._origin

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from certificates import make_certificates
 
-from otel_bridge.receiver.transport import FreeListTransport, proxied
+from otel_bridge.http1.transport import FreeListTransport, proxied
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
