@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from otel_bridge.frozen import value
+
 AttributeValue = (
     str | bool | int | float | bytes | Sequence["AttributeValue"] | Mapping[str, "AttributeValue"] | None
 )
@@ -57,7 +59,7 @@ class Scope:
     schema_url: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Link:
     """A pointer from a span to another one, in this or another trace."""
 
@@ -66,7 +68,7 @@ class Link:
     attributes: Attributes = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Span:
     """One tool call."""
 
@@ -83,7 +85,7 @@ class Span:
     links: tuple[Link, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class LogRecord:
     """One entry of Composio's log, as a log record. The ids are None where there is no span."""
 
@@ -98,7 +100,7 @@ class LogRecord:
     span_id: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Delivery:
     """Everything one record becomes; acknowledged, refused and committed as one.
 

@@ -17,6 +17,7 @@ from opentelemetry.proto.logs.v1 import logs_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from otel_bridge.exporter.key_values import EncodingError, KeyValues, varint
+from otel_bridge.frozen import value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,7 +60,7 @@ class Group:
         return len(self.resource) + len(self.scope) + len(self.schema_url) + _FRAMES_IN_A_GROUP * _FRAME_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Encoded:
     """One span or log record as it goes over the wire.
 

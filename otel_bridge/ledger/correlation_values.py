@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from otel_bridge.frozen import value
+
 
 class CorrelationKind(StrEnum):
     """What a correlation names a call by."""
@@ -13,7 +15,7 @@ class CorrelationKind(StrEnum):
     REQUEST_ID = "request_id"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RemoteSpan:
     """A span of an application.
 
@@ -70,7 +72,7 @@ class Registration:
     project: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class FailedAttempt:
     """A failed call, as a later try of the same may be linked to it.
 
@@ -90,7 +92,7 @@ class FailedAttempt:
     span_id: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Settled:
     """What was decided for a record before it first went out, beyond what the record itself says.
 
@@ -126,3 +128,8 @@ class Recollection:
     by_request_id: dict[str, RemoteSpan] = field(default_factory=dict)
     failed: list[FailedAttempt] = field(default_factory=list)
     correlated_ms: int | None = None
+
+    @property
+    def names_spans(self) -> bool:
+        """Whether it says of any record under which span of its application it stands."""
+        return bool(self.settled or self.by_log_id or self.by_request_id)

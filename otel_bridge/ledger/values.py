@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from otel_bridge.frozen import value
+
 
 class Lane(StrEnum):
     """Why a window is collected. Lanes of one project are separate lines of time."""
@@ -63,7 +65,7 @@ class Window:
         return replace(self, from_ms=from_ms, to_ms=to_ms, records=0)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DeliveredRecord:
     """One record that every destination has acknowledged, with the identity it was given.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from otel_bridge.frozen import value
 from otel_bridge.mapping.facts import has_failed
 from otel_bridge.mapping.timings import read_timing
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _KEY_BYTES: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Attempt:
     """One try.
 
@@ -74,6 +74,8 @@ class FailedAttempts:
 
         Calls that ran at the same time are no tries of the same thing.
         """
+        if not self._by_key:
+            return None
         found = [each for key in attempt.keys if (each := self._last(key, attempt)) is not None]
         return max(found, key=lambda each: each.moment, default=None)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from otel_bridge.frozen import value
 from otel_bridge.mapping import conventions as c
 from otel_bridge.mapping.content import Content, read_content
 from otel_bridge.mapping.error_type import error_type_of
@@ -25,7 +25,7 @@ _FAILED: Final = frozenset({"failed", "failure", "error"})
 _ERROR_LEVEL: Final = "error"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Facts:
     """A record's values by meaning; None where it does not say.
 

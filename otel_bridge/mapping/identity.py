@@ -14,6 +14,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from otel_bridge.frozen import value
 from otel_bridge.mapping.options import GroupBy, TraceOptions, Unsampled
 from otel_bridge.mapping.traceparent import parse_traceparent
 from otel_bridge.signals import Link
@@ -65,7 +66,7 @@ _RULE_TEXTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class KnownParent:
     """The parent's identity is known.
 
@@ -94,7 +95,7 @@ ParentState: TypeAlias = KnownParent | MissingParent | LoopingParent
 """What is known of the parent that a record names."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RemoteContext:
     """A span of the application's own trace that a record belongs under.
 
@@ -111,7 +112,7 @@ class RemoteContext:
     sampled: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Identity:
     """Where a record stands.
 
@@ -198,7 +199,7 @@ def identify(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Place:
     """Where a record stands for all that is not its parent."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from otel_bridge.frozen import value
 from otel_bridge.mapping import conventions as c
 from otel_bridge.mapping.values import NAME_BYTES, limited_text
 
@@ -20,7 +20,7 @@ METRIC_BUCKETS: Final = tuple(0.01 * 2**n for n in range(14))
 _NS_PER_S: Final = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Measurement:
     """One call's duration.
 

@@ -6,11 +6,12 @@ completion, so it is taken as the end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
+
+from otel_bridge.frozen import value
 
 if TYPE_CHECKING:
     from otel_bridge.receiver.models import Detail
@@ -31,7 +32,7 @@ class TimingSource(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Timing:
     """A stretch of time; ``end_ns >= start_ns`` always.
 

@@ -6,13 +6,13 @@ cut, freed of control characters, and the key is masked wherever it is echoed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
 import httpx
 
 from otel_bridge.errors import RecordNotFound, SourceBusy, SourceError, SourceFailed, SourceRefused
+from otel_bridge.frozen import value
 from otel_bridge.receiver.decoding import UndecodableBody, decode_value
 from otel_bridge.receiver.rate_headers import read_retry_after_s
 from otel_bridge.receiver.routes import Route
@@ -22,7 +22,7 @@ _TOO_EARLY: Final = 425  # http.HTTPStatus has it only by another name in some v
 _NOT_NOW: Final = {HTTPStatus.REQUEST_TIMEOUT, _TOO_EARLY}
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Answer:
     """One whole answer of the source. Its repr leaves the body out.
 

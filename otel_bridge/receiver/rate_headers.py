@@ -8,7 +8,6 @@ header that can't be read is as good as absent.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from otel_bridge.frozen import value
 from otel_bridge.times import parse_duration_ms
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MOST_RETRY_AFTER_S: Final = 3_600.0
 _MOST_DIGITS: Final = 12
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RateHeaders:
     """The three headers, each None where it is absent or can't be read.
 

@@ -29,6 +29,7 @@ from otel_bridge.service.settling import Settling, linked, remote_span_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from otel_bridge.ledger import DeliveredRecord, RemoteSpan
     from otel_bridge.ledger.protocol import Identities, Memory
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 LOOP_DEPTH = -1
 """The depth that the ledger keeps for a member of a loop: a later member must not take it for its parent."""
 
+_NONE: frozenset[str] = frozenset()
 _PLACED = frozenset({Rule.CORRELATION, Rule.TRACEPARENT, Rule.UNSAMPLED})
 
 
@@ -89,6 +91,8 @@ class Family:
 
     def remotes(self) -> dict[str, RemoteSpan | None]:
         """The application's span of each record at hand, as far as is remembered."""
+        if not self.recollection.names_spans:
+            return {}  # nearly always, where the applications' request ids say it
         return {each.id: remote_span_of(each, self.recollection) for each in self.at_hand.values() if each}
 
     def may_be_placed(self, record: Detail, identity: Identity) -> bool:
@@ -98,6 +102,8 @@ class Family:
 
     def line(self, record: Detail) -> list[Detail]:
         """The record and its ancestors that are at hand, nearest first, each once."""
+        if not record.parent_log_id:
+            return [record]
         line = {record.id: record}
         parent = self.at_hand.get(record.parent_log_id or "")
         while parent is not None and parent.id not in line and len(line) <= MAX_DEPTH:
@@ -174,7 +180,7 @@ class IdentityResolver:
         settled = await self._settling.settle(family, identities, log_ids, now_ms)
         remotes = family.remotes()
         decided = {log_id: each.remote for log_id, each in settled.items()}
-        if any(remotes[log_id] != span for log_id, span in decided.items()):
+        if any(remotes.get(log_id) != span for log_id, span in decided.items()):
             # A registration, or another process, came between looking and deciding.
             identities = self._identified(family, remotes | decided)
         return {log_id: linked(identities[log_id], settled[log_id]) for log_id in log_ids}
@@ -249,8 +255,10 @@ def _decider(
 
 def _chain(
     record: Detail, at_hand: Mapping[str, Detail | None], done: Mapping[str, Identity]
-) -> tuple[list[Detail], set[str]]:
+) -> tuple[list[Detail], AbstractSet[str]]:
     """The record and its unresolved ancestors, nearest first, and which of them stand in a loop."""
+    if record.id not in done and record.parent_log_id not in at_hand:
+        return [record], _NONE
     chain: list[Detail] = []
     place: dict[str, int] = {}
     current: Detail | None = record
@@ -265,7 +273,7 @@ def _chain(
 
 def _parent_state(
     record: Detail,
-    looping: set[str],
+    looping: AbstractSet[str],
     identities: Mapping[str, Identity],
     delivered: Mapping[str, DeliveredRecord],
 ) -> ParentState | None:

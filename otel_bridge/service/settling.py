@@ -69,22 +69,24 @@ class Settling:
         places = {each.log_id: (each.trace_id, each.span_id) for each in memory.failed}
         places |= {log_id: (identities[log_id].trace_id, identities[log_id].span_id) for log_id in attempts}
         needed = {each.id: each for record in going.values() for each in family.line(record)}
+        spans = family.remotes()
         proposed = []
-        for log_id, record in needed.items():
+        for log_id in needed:
             there = memory.settled.get(log_id)
             if there is None or (log_id in going and not there.retries):
                 attempt = attempts.get(log_id)
                 before = earlier.before(attempt) if attempt else None
                 retry_of = places[before.log_id] if before else None
-                span = remote_span_of(record, memory)
-                proposed.append(Settled(log_id, span, log_id in going, retry_of))
+                proposed.append(Settled(log_id, spans.get(log_id), log_id in going, retry_of))
         if not proposed:
             return {log_id: memory.settled[log_id] for log_id in needed}
         settled = await self._memory.settle(
             self._project,
             proposed,
             failed=_failed(attempts.values(), places),
-            used={key for each in proposed for key in _used(needed[each.log_id], memory)},
+            used={key for each in proposed for key in _used(needed[each.log_id], memory)}
+            if memory.names_spans
+            else set(),
             now_ms=now_ms,
         )
         return {log_id: settled.get(log_id) or memory.settled[log_id] for log_id in needed}
