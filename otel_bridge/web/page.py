@@ -128,6 +128,7 @@ def _html(snapshot: Snapshot, links: Mapping[str, str], part: float) -> str:
     named = math.ceil(MOST_NAMED * part)
     shown, others = ordered[:most], ordered[most:]
     aside = [each for project in ordered for each in _aside(project, snapshot.now_ms)]
+    known = words.by_reason(snapshot)
     stands = standing(snapshot)
     return _TEMPLATE.render(
         style=Markup(_STYLE),  # noqa: S704 - our own file; its hash stands in the policy
@@ -145,7 +146,8 @@ def _html(snapshot: Snapshot, links: Mapping[str, str], part: float) -> str:
         unnamed=len(others[named:]),
         several=len(snapshot.projects) > 1,
         aside=aside[: math.ceil(_MOST_ASIDE * part)],
-        aside_known=sum(sum(p.ledger.set_aside.values()) for p in ordered if p.ledger),
+        aside_known=sum(known.values()),
+        aside_words=words.reasons(known),
         # Told above once they have stayed down.
         circuits=lately_down(snapshot)[:most],
         all_up=not snapshot.circuits,

@@ -152,20 +152,13 @@ def _among(snapshot: Snapshot) -> str:
     well = sum(not project.reasons for project in snapshot.projects)
     if all_of_them < 2 or not well or well == all_of_them:  # noqa: PLR2004 - one alone is not counted
         return ""
-    return f"{well:,} of {all_of_them:,} projects are well."
+    return f"{well:,} of {all_of_them:,} projects {'is' if well == 1 else 'are'} well."
 
 
 def _left_behind(snapshot: Snapshot) -> list[Trouble]:
     """What is not delivered although the bridge works."""
-    counts: dict[str, int] = {}
-    missing = 0
-    for project in snapshot.projects:
-        if project.ledger is None:
-            continue
-        for reason, number in project.ledger.set_aside.items():
-            counts[reason] = counts.get(reason, 0) + number
-        missing += words.missing(project.ledger.verification)
-    stuck = words.stuck(counts)
+    stuck = words.stuck(words.by_reason(snapshot))
+    missing = sum(words.missing(each.ledger.verification) for each in snapshot.projects if each.ledger)
     left = []
     if stuck:
         message = f"{words.count(stuck, 'record is', 'records are')} set aside"

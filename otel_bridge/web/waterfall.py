@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from otel_bridge.exporter.trace_tree import Row
-    from otel_bridge.signals import Delivery
+    from otel_bridge.signals import Delivery, Span
     from otel_bridge.web.drawing import Bar
     from otel_bridge.web.snapshot import Snapshot
 
@@ -125,13 +125,14 @@ def _call(row: Row, trace: Trace) -> CallView:
         bar=drawing.span_bar(span, trace),
         place=f"starts after {words.duration(span.start_ns - trace.start_ns)}",
         duration=words.duration(span.end_ns - span.start_ns),
-        error=_error(span.status_message or (kind if isinstance(kind, str) else "")) if failed else "",
+        error=_error(span, kind if isinstance(kind, str) else "") if failed else "",
     )
 
 
-def _error(text: str) -> str:
+def _error(span: Span, kind: str) -> str:
     """Why a call failed, with that word in it: colour alone is not seen by everybody."""
-    said = one_line(text)
+    # Composio's messages begin with the tool's name, which stands above.
+    said = one_line(span.status_message or kind).removeprefix(f"{span.name.removeprefix(_PREFIX)} ")
     if "fail" in said.lower():
         return said
     return f"failed: {said}" if said else "failed"

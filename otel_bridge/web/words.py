@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from otel_bridge.ledger import Reason as Aside
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from otel_bridge.ledger import Verification
     from otel_bridge.receiver.budget import BudgetState
-    from otel_bridge.web.snapshot import ProjectSnapshot
+    from otel_bridge.web.snapshot import ProjectSnapshot, Snapshot
 
 _NS_PER_MS: Final = 1_000_000
 _SECOND_MS: Final = 1_000
@@ -95,6 +96,20 @@ def set_aside(counts: Mapping[str, int]) -> str:
 def stuck(counts: Mapping[str, int]) -> int:
     """How many records are set aside for another reason than that they wait for something to come."""
     return sum(number for reason, number in counts.items() if reason not in _WAITING)
+
+
+def by_reason(snapshot: Snapshot) -> Counter[str]:
+    """How many records of all projects are set aside, by reason."""
+    counts: Counter[str] = Counter()
+    for project in snapshot.projects:
+        counts.update(project.ledger.set_aside if project.ledger else {})
+    return counts
+
+
+def reasons(counts: Mapping[str, int]) -> str:
+    """Why records are set aside, the commonest first."""
+    common = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    return ", ".join(f"{number:,} {ASIDE[Aside(reason)]}" for reason, number in common if number)
 
 
 def missing(verification: Verification | None) -> int:

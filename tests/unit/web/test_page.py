@@ -74,9 +74,9 @@ async def page_of(stage: Stage) -> str:
 
 async def test_the_page_says_in_words_how_it_stands(stage: Stage) -> None:
     text = Outline(await page_of(stage)).text
-    assert "Composio refuses the bridge. 1 of 2 projects are well." in text
-    assert "desk: list: HTTP 403 from Composio: this key lacks the permission" in text
-    assert "Give a key that is valid" in text
+    assert "Composio refuses the bridge. 1 of 2 projects is well." in text
+    assert "desk: Give a key that is valid" in text
+    assert "list: HTTP 403 from Composio: this key lacks the permission" in text
     assert "3 s behind, 1,306 delivered in the last hour, 2 set aside" in text
     assert "48 s behind, 0 delivered in the last hour, nothing set aside" in text
     assert (
@@ -87,6 +87,7 @@ async def test_the_page_says_in_words_how_it_stands(stage: Stage) -> None:
     assert "refused by the destination traces: attribute value too long" in text.replace("  ", " ") or (
         "refused by the destinationtraces: attribute value too long" in text
     )
+    assert "1 listed, but its detail is not there, 1 refused by the destination." in text
     assert "in 1 min 32 s" in text
     assert "otel-bridge retry tries all of them again" in text
     assert "None is known to be down" in text
@@ -240,7 +241,7 @@ async def test_the_page_stays_small_whatever_there_is_to_show(tmp_path: Path, co
 async def test_the_least_page_still_says_how_it_stands(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_module, "MOST_BYTES", 1)
     text = Outline(await page_of(stage)).text
-    assert "desk: list: HTTP 403" in text
+    assert "list: HTTP 403" in text
     assert "3 s behind, 1,306 delivered in the last hour, 2 set aside" in text
     assert "and 4 more" in text
 
@@ -360,7 +361,7 @@ async def test_a_budget_that_is_used_up_says_so_and_which_setting_raises_it(tmp_
 
 @pytest.mark.parametrize(
     ("message", "shown"),
-    [("quota", "failed: quota"), ("GMAIL_SEND_EMAIL failed: quota", "GMAIL_SEND_EMAIL failed: quota")],
+    [("quota", "failed: quota"), ("GMAIL_SEND_EMAIL failed: quota", "failed: quota")],
 )
 async def test_a_failed_call_says_so_in_words_and_once(tmp_path: Path, message: str, shown: str) -> None:
     stage = Stage(tmp_path)
