@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: phoenix demo test check lint types imports coverage docs e2e bench format clean sdk
+.PHONY: axe phoenix demo test check lint types imports coverage docs e2e bench format clean sdk
 .DEFAULT_GOAL := help
 
 help:
@@ -83,6 +83,17 @@ phoenix: .venv-phoenix/.installed
 	@.venv-phoenix/bin/python -m pip --disable-pip-version-check --quiet install --requirement $<
 	@touch $@
 
+## axe       the rules by which accessibility is audited, which a test runs on the page
+axe: .node-axe/.installed
+
+# Without Node, or where it can't be had, the test says that it was skipped.
+.node-axe/.installed: tests/axe/package.json
+	@mkdir -p .node-axe
+	@cp tests/axe/package.json .node-axe/
+	@echo "installing axe-core …"
+	@npm install --prefix .node-axe --no-package-lock --no-audit --no-fund --silent || echo "not installed"
+	@touch $@
+
 ## sdk       the vendor's SDKs for Python and TypeScript, which tests run against the emulator
 sdk: .venv-sdk/0.30/.installed .venv-sdk/0.20/.installed .node-sdk/.installed
 
@@ -121,7 +132,7 @@ $(VENV)/.dev: $(VENV)/bin/python $(SOURCES)
 	@touch $@ $(VENV)/.test $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) .venv-audit .venv-bench .venv-sdk .node-sdk .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-audit .venv-bench .venv-sdk .node-sdk .node-axe .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 ## replicas  the fault suite of several replicas with 50 projects and 100,000 records
 .PHONY: replicas

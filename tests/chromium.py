@@ -40,20 +40,26 @@ def screenshot(url: str, file: Path, size: tuple[int, int], *, dark: bool = Fals
     return "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
 
 
-def found_on(page: str, script: str, folder: Path, size: tuple[int, int], *, dark: bool = False) -> Any:
+def found_on(
+    page: str, script: str, folder: Path, size: tuple[int, int], *, dark: bool = False, library: str = ""
+) -> Any:
     """What a script returns that runs on a page, whose own policy is left out.
 
     Args:
         page: The page's HTML.
-        script: The body of a function that returns something for JSON.
+        script: The body of an async function that returns something for JSON.
         folder: Where the page may be written.
         size: Of the window, in pixels.
         dark: Whether the person likes it dark.
+        library: A script that it uses.
     """
     file = folder / "page.html"
-    shown = "const p=document.createElement('pre');p.id='result';document.body.append(p)"
-    run = f"{{{shown};p.textContent=JSON.stringify((()=>{{{script}}})())}}"
-    file.write_text(page.replace("</body>", f"<script>addEventListener('load',()=>{run})</script></body>"))
+    shown = "const p=document.createElement('pre');p.id='result';p.textContent=text;document.body.append(p)"
+    run = f"(async()=>{{{script}}})().then(v=>JSON.stringify(v),e=>JSON.stringify(String(e)))"
+    whole = f"addEventListener('load',()=>{run}.then(text=>{{{shown}}}))"
+    library = library.replace("</script", "<\\/script")
+    scripts = f"<script>{library}</script><script>{whole}</script></body>"
+    file.write_text(page.replace("</body>", scripts))
     done = _run(file.as_uri(), folder, size, dark, "--dump-dom", "--virtual-time-budget=2000")
     result = _RESULT.search(done.stdout)
     assert result is not None, done.stderr
@@ -84,6 +90,10 @@ def _run(
         "--disable-gpu",
         "--disable-dev-shm-usage",
         "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-quic",
+        "--disable-sync",
+        "--no-first-run",
         f"--user-data-dir={folder / 'profile'}",
         f"--window-size={size[0]},{size[1]}",
         *liking,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from otel_bridge.mapping import conventions
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -78,3 +80,22 @@ def blocks_in(page: Path) -> Iterator[Block]:
 def blocks(*languages: str) -> list[Block]:
     """The blocks of these languages on every page."""
     return [block for page in pages() for block in blocks_in(page) if block.language in languages]
+
+
+_NOT_ATTRIBUTES = {
+    "SCOPE_NAME",
+    "SCHEMA_URL",
+    "EXECUTE_TOOL",
+    "EXTENSION",
+    "ERROR_TYPE_OTHER",
+    "EVENT_PREFIX",
+}
+
+
+def attributes_of_records() -> set[str]:
+    """Every attribute that the mapping can write; `composio.metadata.*` stands for a family."""
+    names = set()
+    for constant, value in vars(conventions).items():
+        if constant.isupper() and constant not in _NOT_ATTRIBUTES and not constant.endswith("_VERSION"):
+            names.add(value + "*" if constant.endswith("_PREFIX") else value)
+    return names

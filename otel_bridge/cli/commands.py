@@ -124,6 +124,9 @@ def status(
     clock = SystemClock()
     statuses = asyncio.run(reporting.read_status(settings, clock))
     work = asyncio.run(holders.read_work(settings, clock))
+    nowhere = reporting.where_nothing_is(settings)
+    if nowhere is not None:
+        typer.echo(f"otel-bridge: {nowhere}", err=True)
     if as_json:
         listed = reporting.status_json(statuses, clock.now_ms())
         shared = None if work is None else {"projects": listed, "replicas": holders.work_json(work)}

@@ -10,12 +10,13 @@ Pure state: no clock, no I/O. The rules:
 * Until a project has been collected up to the present once, and for the grace after the start at most, being
   behind is ``starting`` and not ``lagging``.
 * One success ends a failure.
+* Being behind while something else of the project is told follows from that: it says so, and gives no advice
+  of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from otel_bridge.errors import (
@@ -28,6 +29,7 @@ from otel_bridge.errors import (
 )
 from otel_bridge.ledger import Lane
 from otel_bridge.service.observer import Observer
+from otel_bridge.service.reasons import Code, Reason
 from otel_bridge.times import format_duration
 
 if TYPE_CHECKING:
@@ -47,61 +49,6 @@ SAME_MOMENT_MS: Final = 1_000
 CIRCUIT_TOLD_MS: Final = 10_000
 """A circuit that has stayed open for so long is told."""
 _MOST_CIRCUITS: Final = 64
-
-
-class Code(StrEnum):
-    """Why a project is not ready, for machines."""
-
-    STARTING = "starting"
-    SOURCE_REFUSED = "source_refused"
-    SOURCE_FAILING = "source_failing"
-    DESTINATION_REFUSED = "destination_refused"
-    DESTINATION_FAILING = "destination_failing"
-    LEDGER_FAILING = "ledger_failing"
-    FAILING = "failing"
-    CIRCUIT_OPEN = "circuit_open"
-    LAGGING = "lagging"
-    WORKER_ENDED = "worker_ended"
-
-
-TO_DO: Final = {
-    Code.STARTING: "Wait: the bridge is collecting what there was before it started.",
-    Code.SOURCE_REFUSED: "Give a key that is valid and has the permission Observability: Read; "
-    "otel-bridge check says which it lacks.",
-    Code.SOURCE_FAILING: "See whether Composio can be reached from here: otel-bridge check. "
-    "What is missed is collected later.",
-    Code.DESTINATION_REFUSED: "Check the endpoint, its credentials and protocol: otel-bridge check.",
-    Code.DESTINATION_FAILING: "See whether the destination is up; nothing is lost meanwhile.",
-    Code.LEDGER_FAILING: "See whether the ledger's disk or database has room and can be written.",
-    Code.FAILING: "Look at the log of the bridge.",
-    Code.CIRCUIT_OPEN: "See whether it is up. The bridge tries again by itself, and nothing is lost.",
-    Code.LAGGING: "See whether the request budget is used up or a far side is slow: the page of the bridge "
-    "shows both.",
-    Code.WORKER_ENDED: "Restart the bridge, and report what its log says.",
-}
-"""What a person does about each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why the bridge is not ready.
-
-    Attributes:
-        project: Whose; None where all are concerned.
-        code: For machines.
-        message: What is wrong, in one line without secret or payload.
-        since_ms: Since when, in ms since the epoch.
-    """
-
-    project: str | None
-    code: Code
-    message: str
-    since_ms: int
-
-    @property
-    def to_do(self) -> str:
-        """What a person does about it."""
-        return TO_DO[self.code]
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,14 +198,15 @@ class Health(Observer):
             if now_ms - (state.since_ms or 0) >= CIRCUIT_TOLD_MS
         ]
         for name, known in self._projects.items():
-            reasons += [
+            told = [
                 Reason(name, each.code, each.message, each.since_ms)
                 for each in known.trouble.values()
                 if each.told(now_ms)
             ]
+            reasons += told
             behind = self._behind(name, known, now_ms)
             if behind is not None:
-                reasons.append(behind)
+                reasons.append(replace(behind, follows=bool(told) or known.ended is not None))
         return reasons + self.ended()
 
     def ended(self) -> list[Reason]:
@@ -279,7 +227,8 @@ class Health(Observer):
         else:
             limit = format_duration(self._limits.lag_ms)
             message = f"{format_duration(lag_ms)} behind; the limit is {limit}"
-            since_ms = now_ms - lag_ms + self._limits.lag_ms
+            # What lies before the start is no trouble of this process.
+            since_ms = self._started_ms if starting else now_ms - lag_ms + self._limits.lag_ms
         return Reason(name, Code.STARTING if starting else Code.LAGGING, message, since_ms)
 
     def _failed(self, project: str, error: BridgeError, now_ms: int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_bridge.counting import counted
 from otel_bridge.ledger import ProjectStatus, open_ledger
+from otel_bridge.ledger.place import is_postgres, sqlite_path
 from otel_bridge.times import Clock, format_duration, format_time
 
 if TYPE_CHECKING:
@@ -29,6 +30,17 @@ async def read_status(settings: Settings, clock: Clock) -> list[ProjectStatus]:
         return await ledger.status([project.name for project in settings.projects])
     finally:
         await ledger.close()
+
+
+def where_nothing_is(settings: Settings) -> str | None:
+    """The ledger in a line for people, where there is none: most often another one was meant."""
+    url = settings.ledger.state.get_secret_value()
+    if is_postgres(url):
+        return None
+    path = sqlite_path(url)
+    if path.exists():
+        return None
+    return f"there is no ledger {path} yet: `otel-bridge run` makes it, or has another OTEL_BRIDGE_STATE"
 
 
 def status_lines(statuses: Sequence[ProjectStatus], configured: set[str], now_ms: int) -> Iterator[str]:

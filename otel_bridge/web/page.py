@@ -18,82 +18,38 @@ from markupsafe import Markup
 
 from otel_bridge import __version__
 from otel_bridge.exporter.sender import one_line
-from otel_bridge.exporter.trace_tree import Trace, traces
-from otel_bridge.mapping import conventions as c
-from otel_bridge.settings.links import filled
-from otel_bridge.signals import StatusCode
 from otel_bridge.times import format_time
 from otel_bridge.web import drawing, words
 from otel_bridge.web.guard import HEADERS
 from otel_bridge.web.replicas import replica_views
 from otel_bridge.web.status import state_of
+from otel_bridge.web.troubles import lately_down, standing
+from otel_bridge.web.waterfall import trace_views
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from otel_bridge.exporter.trace_tree import Row
     from otel_bridge.ledger import SetAside
-    from otel_bridge.signals import Delivery
-    from otel_bridge.web.drawing import Bar, BudgetBar
+    from otel_bridge.web.drawing import BudgetBar
     from otel_bridge.web.snapshot import ProjectSnapshot, Snapshot
 
 REFRESH_S: Final = 10
-MOST_PROJECTS: Final = 12
+MOST_PROJECTS: Final = 6
 """So many projects are shown in full, troubled ones first."""
 MOST_NAMED: Final = 100
 """So many more by name and a sentence."""
-MOST_TRACES: Final = 12
-MOST_ROWS: Final = 100
-"""Calls shown in all."""
-MOST_ROWS_OF_TRACE: Final = 25
 MOST_BYTES: Final = 98_000
 """The page's size, in UTF-8."""
 _PARTS: Final = (1.0, 0.4, 0.1)
 _LEAST_PART: Final = 0.01
 _MARK: Final = "<!-- refresh -->"
 _MOST_ASIDE: Final = 20
-_MOST_DEPTH: Final = 6
-_MOST_NAME: Final = 70
-_PREFIX: Final = f"{c.EXECUTE_TOOL} "
-_NS_PER_MS: Final = 1_000_000
 
 _STYLE: Final = files(__package__).joinpath("page.css").read_text("utf-8")
 _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 CONTENT_SECURITY_POLICY: Final = f"{HEADERS['content-security-policy']}; style-src 'sha256-{_STYLE_HASH}'"
 
-_HEADLINES: Final = {
-    "ready": "Everything is delivered as it happens.",
-    "starting": "Starting: collecting what there was before.",
-    "not_ready": "Something needs a look.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class CallView:
-    """One call in a waterfall."""
-
-    name: list[str]
-    depth: int
-    failed: bool
-    bar: Bar
-    place: str
-    duration: str
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class TraceView:
-    """One trace, newest calls first among traces."""
-
-    trace_id: str
-    project: str
-    facts: str
-    failed: int
-    when: str
-    ago: str
-    links: list[tuple[str, str]]
-    calls: list[CallView]
-    left_out: int
+_TITLES: Final = {"ready": "", "aside": "set aside · ", "starting": "starting · ", "not_ready": "trouble · "}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +59,13 @@ class ProjectView:
     name: str
     state: str
     sentence: str
-    snapshot: ProjectSnapshot
     spark: str
     spark_failed: str
     spark_words: str
     most: int
     budget: BudgetBar | None
     budget_words: str | None
+    budget_of: str
     waits: str | None
 
 
@@ -172,29 +128,37 @@ def _html(snapshot: Snapshot, links: Mapping[str, str], part: float) -> str:
     named = math.ceil(MOST_NAMED * part)
     shown, others = ordered[:most], ordered[most:]
     aside = [each for project in ordered for each in _aside(project, snapshot.now_ms)]
-    state = state_of(snapshot.reasons)
+    known = words.by_reason(snapshot)
+    stands = standing(snapshot)
     return _TEMPLATE.render(
         style=Markup(_STYLE),  # noqa: S704 - our own file; its hash stands in the policy
         version=__version__,
-        state=state,
-        headline=_HEADLINES[state],
+        title=_TITLES[stands.state],
+        stands=stands,
         refresh=Markup(_MARK),  # noqa: S704 - our own
-        reasons=snapshot.reasons[:most],
-        more_reasons=len(snapshot.reasons[most:]),
-        trouble=snapshot.trouble,
+        troubles=stands.troubles[:most],
+        more_troubles=len(stands.troubles[most:]),
+        unread=snapshot.trouble,
         now=format_time(snapshot.now_ms)[:19].replace("T", " "),
         up=words.rounded(snapshot.now_ms - snapshot.started_ms),
         projects=[_project(project, snapshot.now_ms) for project in shown],
-        others=[(one_line(each.name), words.sentence(each)) for each in others[:named]],
+        others=[_other(each) for each in others[:named]],
         unnamed=len(others[named:]),
         several=len(snapshot.projects) > 1,
         aside=aside[: math.ceil(_MOST_ASIDE * part)],
-        aside_known=sum(sum(p.ledger.set_aside.values()) for p in ordered if p.ledger),
-        circuits=snapshot.circuits[:most],
+        aside_known=sum(known.values()),
+        aside_words=words.reasons(known),
+        # Told above once they have stayed down.
+        circuits=lately_down(snapshot)[:most],
+        all_up=not snapshot.circuits,
         replicas=replica_views(snapshot.work, snapshot.now_ms, most),
-        traces=_traces(snapshot, links, part),
+        traces=trace_views(snapshot, links, part),
         since=lambda ms: words.ago(snapshot.now_ms - ms),
     )
+
+
+def _other(project: ProjectSnapshot) -> tuple[str, str, str]:
+    return one_line(project.name), state_of(project.reasons), words.sentence(project)
 
 
 def _busy(project: ProjectSnapshot) -> bool:
@@ -208,15 +172,10 @@ def _project(project: ProjectSnapshot, now_ms: int) -> ProjectView:
     total, bad = sum(delivered), sum(minute.failed for minute in project.hour)
     aside = sum(minute.set_aside for minute in project.hour)
     budget = project.budget
-    waits = None
-    if budget is not None and budget.blocked_until_ms is not None:
-        wait = words.rounded(budget.blocked_until_ms - now_ms)
-        waits = f"No request is sent for {wait}, to leave the rest."
     return ProjectView(
         name=one_line(project.name),
         state=state_of(project.reasons),
         sentence=words.sentence(project),
-        snapshot=project,
         spark=drawing.spark_path(delivered, most),
         spark_failed=drawing.spark_path(failed, most),
         spark_words=(
@@ -226,7 +185,8 @@ def _project(project: ProjectSnapshot, now_ms: int) -> ProjectView:
         most=most,
         budget=None if budget is None else drawing.budget_bar(budget),
         budget_words=None if budget is None else words.budget(budget),
-        waits=waits,
+        budget_of=budget.name if budget is not None and budget.name != project.name else "",
+        waits=None if budget is None else words.waits(budget, now_ms),
     )
 
 
@@ -247,76 +207,6 @@ def _aside(project: ProjectSnapshot, now_ms: int) -> list[AsideView]:
         )
         for each in project.aside
     ]
-
-
-def _traces(snapshot: Snapshot, links: Mapping[str, str], part: float) -> list[TraceView]:
-    found = [
-        (trace, one_line(project.name)) for project in snapshot.projects for trace in traces(project.calls)
-    ]
-    found.sort(key=lambda each: each[0].end_ns, reverse=True)
-    views: list[TraceView] = []
-    room = math.ceil(MOST_ROWS * part)
-    for trace, project in found[:MOST_TRACES]:
-        rows = trace.rows[: min(MOST_ROWS_OF_TRACE, room)]
-        if not rows:
-            break
-        room -= len(rows)
-        views.append(_trace(trace, rows, project, links, snapshot.now_ms))
-    return views
-
-
-def _trace(
-    trace: Trace, rows: tuple[Row, ...], project: str, links: Mapping[str, str], now_ms: int
-) -> TraceView:
-    failed = sum(row.span.status is StatusCode.ERROR for row in trace.rows)
-    facts = f"{words.count(len(trace.rows), 'call')}, {words.duration(trace.end_ns - trace.start_ns)}"
-    end_ms = trace.end_ns // _NS_PER_MS
-    values = _values(trace, rows[0], project)
-    return TraceView(
-        trace_id=trace.trace_id.hex(),
-        project=project,
-        facts=facts,
-        failed=failed,
-        when=format_time(end_ms),
-        ago=words.ago(max(0, now_ms - end_ms)),
-        links=[(name, filled(template, values)) for name, template in links.items()],
-        calls=[_call(row, trace) for row in rows],
-        left_out=len(trace.rows) - len(rows),
-    )
-
-
-def _values(trace: Trace, first: Row, project: str) -> dict[str, str]:
-    return {
-        "trace_id": trace.trace_id.hex(),
-        "trace_id_low": str(int.from_bytes(trace.trace_id[8:])),
-        "span_id": first.span.span_id.hex(),
-        "start_ms": str(trace.start_ns // _NS_PER_MS),
-        "end_ms": str(trace.end_ns // _NS_PER_MS + 1),
-        "project": project,
-    }
-
-
-def _call(row: Row, trace: Trace) -> CallView:
-    span = row.span
-    failed = span.status is StatusCode.ERROR
-    kind = span.attributes.get(c.ERROR_TYPE)
-    return CallView(
-        name=_parts(row.delivery),
-        depth=min(len(row.last), _MOST_DEPTH),
-        failed=failed,
-        bar=drawing.span_bar(span, trace),
-        place=f"starts after {words.duration(span.start_ns - trace.start_ns)}",
-        duration=words.duration(span.end_ns - span.start_ns),
-        error=one_line(span.status_message or (kind if isinstance(kind, str) else "")) if failed else "",
-    )
-
-
-def _parts(delivery: Delivery) -> list[str]:
-    """A call's name, in the parts between which a line may break."""
-    span = delivery.span
-    name = one_line("" if span is None else span.name.removeprefix(_PREFIX))[:_MOST_NAME] or "no name"
-    pieces = name.split("_")
-    return [f"{piece}_" for piece in pieces[:-1]] + pieces[-1:]
 
 
 _ENVIRONMENT: Final = Environment(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from otel_bridge.circuit_state import CircuitState
     from otel_bridge.ledger import ProjectStatus, SetAside
     from otel_bridge.receiver.budget import BudgetState
-    from otel_bridge.service.health import Reason
     from otel_bridge.service.holders import Work
+    from otel_bridge.service.reasons import Reason
     from otel_bridge.service.recent import Minute
     from otel_bridge.service.running import Running
     from otel_bridge.signals import Delivery

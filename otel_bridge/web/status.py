@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from otel_bridge import __version__
-from otel_bridge.service.health import Code
 from otel_bridge.service.holders import work_json
+from otel_bridge.service.reasons import Code
 from otel_bridge.times import format_time
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from otel_bridge.circuit_state import CircuitState
     from otel_bridge.receiver.budget import BudgetState
-    from otel_bridge.service.health import Reason
+    from otel_bridge.service.reasons import Reason
     from otel_bridge.web.snapshot import ProjectSnapshot, Snapshot
 
 

@@ -13,7 +13,7 @@ from documentation import DOCS, ROOT, blocks_in, pages
 
 import otel_bridge
 from otel_bridge.cli.commands import commands
-from otel_bridge.service.health import Code
+from otel_bridge.service.reasons import Code
 from otel_bridge.settings import variables
 
 GROUP: Any = commands

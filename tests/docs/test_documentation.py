@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from documentation import attributes_of_records
 from settings_table import DOCS, filled
 
-from otel_bridge.mapping import conventions
 from otel_bridge.mapping.identity import Rule
 
 ROOT = Path(__file__).parents[2]
@@ -18,22 +18,6 @@ PAGES = [
 ]
 _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\(([^)#\s]*)#?([^)\s]*)\)")
-_NOT_ATTRIBUTES = {
-    "SCOPE_NAME",
-    "SCHEMA_URL",
-    "EXECUTE_TOOL",
-    "EXTENSION",
-    "ERROR_TYPE_OTHER",
-    "EVENT_PREFIX",
-}
-
-
-def attributes() -> set[str]:
-    names = set()
-    for constant, value in vars(conventions).items():
-        if constant.isupper() and constant not in _NOT_ATTRIBUTES and not constant.endswith("_VERSION"):
-            names.add(value + "*" if constant.endswith("_PREFIX") else value)
-    return names
 
 
 def test_every_setting_is_in_the_table_as_the_program_has_it() -> None:
@@ -43,9 +27,9 @@ def test_every_setting_is_in_the_table_as_the_program_has_it() -> None:
 
 def test_every_attribute_is_documented_and_no_other() -> None:
     words = set(_CODE.findall((DOCS / "mapping.md").read_text()))
-    assert attributes() <= words
+    assert attributes_of_records() <= words
     documented = {word for word in words if re.fullmatch(r"(composio|gen_ai)\.[a-z_.*]+", word)}
-    assert documented - attributes() <= {"gen_ai.execute_tool.duration", "composio."}
+    assert documented - attributes_of_records() <= {"gen_ai.execute_tool.duration", "composio."}
 
 
 def test_the_rules_of_identity_are_told_apart() -> None:

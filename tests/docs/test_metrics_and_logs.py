@@ -7,12 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
+from documentation import ROOT, attributes_of_records, pages
 from metrics_table import DOCS, PAGES, filled
 
 import otel_bridge
 from otel_bridge.service.actions import ACTIONS
 from otel_bridge.telemetry.catalogue import CATALOGUE
-from otel_bridge.telemetry.declaration import prometheus_name
+from otel_bridge.telemetry.declaration import prometheus_label, prometheus_name
 from otel_bridge.telemetry.log_records import OWN_EXPORT
 
 SOURCES = sorted(Path(otel_bridge.__file__).parent.rglob("*.py"))
@@ -30,6 +31,36 @@ def test_every_metric_is_documented_and_no_other() -> None:
     attributes = {attribute.name for metric in CATALOGUE for attribute in metric.attributes}
     made_up = {word for word in words if word.startswith("otel_bridge.")} - names - attributes
     assert not made_up
+
+
+NAME = re.compile(r"(?<![\w./@-])(?:composio|gen_ai|otel_bridge)[._][a-z][a-z0-9_.*]*")
+OTHERS = {
+    "composio.client": "the vendor's SDK in code",
+    "composio.create": "the vendor's SDK in code",
+    "composio_client": "the vendor's client",
+    "otel_bridge.check": "the record that check sends",
+    "otel_bridge.instrumentation": "a module",
+    "otel_bridge.project_settings": "a table",
+    "gen_ai_execute_tool_duration_seconds_.*": "a pattern over a metric's series",
+}
+"""Names of the same form that are neither metric nor attribute."""
+
+
+def known_names() -> set[str]:
+    names = attributes_of_records()
+    names |= {prometheus_label(name) for name in names}  # as Loki writes them
+    names |= {f"otel_bridge.{action}" for action in ACTIONS} | set(OTHERS)
+    for metric in CATALOGUE:
+        family = prometheus_name(metric)
+        names |= {metric.name, family, *(f"{family}_{end}" for end in ("bucket", "sum", "count"))}
+        names |= {name for each in metric.attributes for name in (each.name, prometheus_label(each.name))}
+    return names
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_names_a_metric_or_an_attribute_that_does_not_exist(page: Path) -> None:
+    named = {name.rstrip(".") for name in NAME.findall(page.read_text())}
+    assert named - known_names() == set()
 
 
 def test_every_action_of_the_log_is_in_the_catalogue_and_no_other() -> None:

@@ -104,7 +104,7 @@ async def test_a_refused_key_is_told_at_once(tmp_path: Path) -> None:
             assert body["status"] == "not_ready"
             assert (await client.get("/livez")).status_code == 200
             page = (await client.get("/")).text
-            assert "Something needs a look." in page
+            assert "Composio refuses the bridge." in page
             assert "Observability: Read" in page
 
 

@@ -152,6 +152,18 @@ async def test_metrics_arrive_over_otlp_under_two_resources(tmp_path: Path) -> N
     assert sum(point.count for point in duration.histogram.data_points) > 0
 
 
+async def test_every_declared_metric_is_sent_over_otlp_as_it_is_declared(tmp_path: Path) -> None:
+    async with world(tmp_path, OTEL_BRIDGE_RECHECK=RECHECK) as made:
+        await everything_happens(made)
+    arrived = metrics_in(made.sink)
+    assert set(arrived) == {metric.name for metric in CATALOGUE}
+    for metric in CATALOGUE:
+        _, sent = arrived[metric.name][-1]
+        assert (sent.unit, sent.description) == (metric.unit, metric.description)
+        kind = {Kind.COUNTER: "sum", Kind.GAUGE: "gauge", Kind.HISTOGRAM: "histogram"}[metric.kind]
+        assert sent.WhichOneof("data") == kind, metric.name
+
+
 async def test_own_metrics_can_be_left_out_of_otlp(tmp_path: Path) -> None:
     async with world(tmp_path, OTEL_BRIDGE_TELEMETRY="none") as made:
         await made.worker.run_once()

@@ -41,8 +41,10 @@ const small=[...document.querySelectorAll('a')].filter(e=>!e.closest('.skip')
   &&e.getBoundingClientRect().height<20).map(e=>e.textContent);
 const focusable=[...document.querySelectorAll('a,[tabindex]')]
   .map(e=>(e.getAttribute('aria-label')||e.textContent).trim());
-const whole=document.documentElement;
-return {faint,wide,small,focusable,scroll:whole.scrollWidth-whole.clientWidth,
+const whole=document.documentElement,places=[...document.querySelectorAll('a,[tabindex]')]
+  .filter(e=>!e.closest('.skip')).map(e=>e.getBoundingClientRect());
+const astray=places.filter((b,i)=>i&&b.bottom<=places[i-1].top).length;
+return {astray,faint,wide,small,focusable,scroll:whole.scrollWidth-whole.clientWidth,
   landmarks:[...document.querySelectorAll('header,nav,main,footer')].map(e=>e.tagName)}
 """
 
@@ -83,3 +85,4 @@ def test_it_can_be_read_by_everybody(tmp_path: Path, size: tuple[int, int], dark
     assert found["landmarks"] == ["HEADER", "NAV", "MAIN", "FOOTER", "NAV"]
     assert found["focusable"][:2] == ["Skip to the projects", "Pause"]
     assert all(found["focusable"])
+    assert found["astray"] == 0, "the focus goes up again"

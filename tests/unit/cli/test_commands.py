@@ -65,6 +65,16 @@ def test_once_with_measurements(around: Surroundings, capsys: pytest.CaptureFixt
     assert {request.signal for request in around.sink.received} == {"traces", "logs", "metrics"}
 
 
+@pytest.mark.parametrize("words", [["status"], ["status", "--json"]])
+def test_status_names_a_ledger_that_is_not_there(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 0
+    told = capsys.readouterr()
+    assert f"there is no ledger {tmp_path}/ledger.db yet" in told.err
+    assert "no ledger" not in told.out
+
+
 def test_status_before_and_after(around: Surroundings, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["status"]) == 0
     assert "nothing yet" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -50,6 +51,45 @@ def test_commands_options_and_values_are_offered(tmp_path: Path, words: str, off
 def test_a_script_for_each_shell_is_printed_and_written_nowhere(tmp_path: Path, shell: str) -> None:
     assert "_OTEL_BRIDGE_COMPLETE" in said(tmp_path, _OTEL_BRIDGE_COMPLETE=f"source_{shell}")
     assert list(tmp_path.iterdir()) == []
+
+
+ASK = {
+    "bash": """eval "$(_OTEL_BRIDGE_COMPLETE=source_bash otel-bridge)"
+COMP_WORDS=(otel-bridge sta) COMP_CWORD=1
+"$(complete -p otel-bridge | sed 's/.*-F \\([^ ]*\\).*/\\1/')" otel-bridge
+printf '%s\\n' "${COMPREPLY[@]}" """,
+    "zsh": """autoload -U compinit && compinit -u -d "$HOME/.zcompdump"
+eval "$(_OTEL_BRIDGE_COMPLETE=source_zsh otel-bridge)"
+_arguments() { print -r -- "$@" }
+words=(otel-bridge sta) CURRENT=2
+$_comps[otel-bridge]""",
+    "fish": """_OTEL_BRIDGE_COMPLETE=source_fish otel-bridge | source
+complete -C 'otel-bridge sta'""",
+}
+"""What a shell does when somebody types `otel-bridge sta` and Tab. zsh's own drawing of it is left out."""
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("shell", ASK)
+def test_a_shell_itself_completes_what_is_typed(tmp_path: Path, shell: str) -> None:
+    found = shutil.which(shell)
+    if found is None:
+        reason = f"{shell} is not installed: apt-get install {shell}"
+        if os.environ.get("OTEL_BRIDGE_REQUIRE_BACKENDS") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    script = tmp_path / "bin" / "otel-bridge"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m otel_bridge "$@"\n')
+    script.chmod(0o755)
+    env = environment(tmp_path, PATH=f"{script.parent}:{os.environ['PATH']}")
+    bare = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
+    done = subprocess.run(
+        [found, *bare, "-c", ASK[shell]], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "status" in done.stdout, done.stderr
+    assert "backfill" not in done.stdout
+    assert done.stderr == ""
 
 
 def test_what_is_installed_is_what_the_page_says(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from otel_bridge.errors import (
 )
 from otel_bridge.ledger import Lane, Window
 from otel_bridge.service.delivery import Tally
-from otel_bridge.service.health import TO_DO, Code, Health, HealthLimits, Reason
+from otel_bridge.service.health import Health, HealthLimits
+from otel_bridge.service.reasons import FOLLOWS, TO_DO, Code, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,6 +204,26 @@ def test_once_caught_up_being_behind_is_lagging_even_within_the_grace() -> None:
     made = Health(["p"], HealthLimits(lag_ms=10 * S, grace_ms=600 * S), START)
     made.polled("p", START)
     assert codes(made.readiness(START + 60 * S)) == ["lagging"]
+
+
+def test_being_behind_because_of_another_trouble_gives_no_advice_of_its_own() -> None:
+    made = health(polled=False)
+    made.poll_failed("p", SourceRefused("HTTP 401", 401), START)
+    refused, behind = made.readiness(START + S)
+    assert (refused.code, refused.follows) == (Code.SOURCE_REFUSED, False)
+    assert (behind.code, behind.to_do) == (Code.STARTING, FOLLOWS), "to wait would not help"
+    refused, behind = made.readiness(START + 900 * S)
+    assert (behind.code, behind.to_do) == (Code.LAGGING, FOLLOWS)
+    made.window_done(window(), 0, Tally(), START)
+    (behind,) = made.readiness(START + 900 * S)
+    assert behind.to_do == TO_DO[Code.LAGGING]
+
+
+def test_what_was_missed_before_the_start_is_not_told_as_trouble_since_then() -> None:
+    made = health(polled=False)
+    made.begins_at("p", START - 36_000 * S)
+    (reason,) = made.readiness(START + 20 * S)
+    assert (reason.code, reason.since_ms) == (Code.STARTING, START)
 
 
 def test_where_the_ledger_stood_does_not_take_back_what_was_heard() -> None:

@@ -62,6 +62,23 @@ async def test_the_name_that_is_listened_on_is_its_own(tmp_path: Path) -> None:
         assert (await client.get("/livez", headers={"host": "[::1]:8790"})).status_code == 200
 
 
+NEEDED = {
+    "content-security-policy": (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+"""Written out: what is compared with the program's own table would go with it."""
+
+
+def test_no_header_has_gone() -> None:
+    assert HEADERS == NEEDED
+
+
 @pytest.mark.parametrize(
     "path", ["/livez", "/readyz", "/metrics", "/api/status", "/", "/openapi.yaml", "/nope"]
 )

@@ -13,7 +13,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection
 from starlette.routing import Route
 from web_stage import Stage, busy, served
 
-from otel_bridge.service.health import Code
+from otel_bridge.service.reasons import Code
 from otel_bridge.web.app import OPENAPI, create_app
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import itertools
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from web_stage import LINKS, Call, Stage, aside, asking, busy, deliveries
 
+from otel_bridge.errors import SourceRefused
 from otel_bridge.ledger import Reason
 from otel_bridge.web import page as page_module
-from otel_bridge.web.page import MOST_ROWS, render
+from otel_bridge.web.page import MOST_NAMED, MOST_PROJECTS, render
 from otel_bridge.web.snapshot import Snapshots
-from otel_bridge.web.words import duration
+from otel_bridge.web.troubles import READY
+from otel_bridge.web.waterfall import MOST_ROWS
+from otel_bridge.web.words import duration, waits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,9 +74,9 @@ async def page_of(stage: Stage) -> str:
 
 async def test_the_page_says_in_words_how_it_stands(stage: Stage) -> None:
     text = Outline(await page_of(stage)).text
-    assert "Something needs a look." in text
-    assert "desk: list: HTTP 403 from Composio: this key lacks the permission" in text
-    assert "Give a key that is valid" in text
+    assert "Composio refuses the bridge. 1 of 2 projects is well." in text
+    assert "desk: Give a key that is valid" in text
+    assert "list: HTTP 403 from Composio: this key lacks the permission" in text
     assert "3 s behind, 1,306 delivered in the last hour, 2 set aside" in text
     assert "48 s behind, 0 delivered in the last hour, nothing set aside" in text
     assert (
@@ -83,6 +87,7 @@ async def test_the_page_says_in_words_how_it_stands(stage: Stage) -> None:
     assert "refused by the destination traces: attribute value too long" in text.replace("  ", " ") or (
         "refused by the destinationtraces: attribute value too long" in text
     )
+    assert "1 listed, but its detail is not there, 1 refused by the destination." in text
     assert "in 1 min 32 s" in text
     assert "otel-bridge retry tries all of them again" in text
     assert "None is known to be down" in text
@@ -229,14 +234,14 @@ async def test_the_page_stays_small_whatever_there_is_to_show(tmp_path: Path, co
     rows = [each for each in outline.all("th") if (each.get("class") or "").startswith("d")]
     assert 0 < len(rows) <= MOST_ROWS
     assert re.search(r"and \d+ more", outline.text)
-    if count > 112:
+    if count > MOST_PROJECTS + MOST_NAMED:
         assert re.search(r"and \d+ more, see /api/status", outline.text)
 
 
 async def test_the_least_page_still_says_how_it_stands(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_module, "MOST_BYTES", 1)
     text = Outline(await page_of(stage)).text
-    assert "desk: list: HTTP 403" in text
+    assert "list: HTTP 403" in text
     assert "3 s behind, 1,306 delivered in the last hour, 2 set aside" in text
     assert "and 4 more" in text
 
@@ -285,7 +290,12 @@ async def test_a_far_side_that_is_down_is_named(stage: Stage) -> None:
     )
     stage.running.health.circuit_changed(state, state)
     text = Outline(await page_of(stage)).text
-    assert "https://collector (traces) went down 30 s ago: refused" in text
+    assert "https://collector (traces) is down: refused (for 30 s)" in text
+    assert "went down" not in text, "it is told once"
+    just_now = replace(state, since_ms=stage.now_ms - 5_000)
+    stage.running.health.circuit_changed(just_now, just_now)
+    text = Outline(await page_of(stage)).text
+    assert "https://collector (traces) went down 5 s ago: refused" in text
     async with asking(stage) as client:
         circuits = (await client.get("/api/status")).json()["circuits"]
     assert [each["name"] for each in circuits] == ["https://collector (traces)"]
@@ -313,3 +323,50 @@ async def test_the_page_is_served_as_html(stage: Stage) -> None:
         answer = await client.get("/")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.text.startswith("<!DOCTYPE html>")
+
+
+async def test_what_is_set_aside_stands_before_the_calls_and_is_told_at_the_top(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    await stage.start()
+    page = await page_of(stage)
+    assert page.index("Latest tool calls</h2>") < page.index("Set aside</h2>")
+    await stage.commit("default", set_aside=[aside(1, Reason.REFUSED, "too long", stage.now_ms)])
+    page = await page_of(stage)
+    assert page.index("Set aside</h2>") < page.index("Latest tool calls</h2>")
+    text = Outline(page).text
+    assert text.startswith("set aside · otel-bridge")
+    assert "Delivering, but 1 record is set aside." in text
+    assert READY not in text
+
+
+async def test_a_project_in_trouble_that_is_not_shown_in_full_is_marked(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, *(f"p{number:02}" for number in range(MOST_PROJECTS + 2)))
+    await stage.start()
+    for name in stage.projects[1:]:
+        stage.running.health.poll_failed(name, SourceRefused("HTTP 401", 401), stage.now_ms)
+    page = await page_of(stage)
+    assert re.search(r'"row">p07</th><td><span class="bad">trouble: </span>up to date', page)
+    assert re.search(r'"row">p00</th><td>up to date', page)
+
+
+async def test_a_budget_that_is_used_up_says_so_and_which_setting_raises_it(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.spent("default", 1_000, 1_000)
+    (project,) = (await Snapshots(stage.running).take()).projects
+    assert project.budget is not None
+    assert waits(project.budget, stage.now_ms) is None, "nobody waits"
+    assert "OTEL_BRIDGE_RATE_SHARE" in (waits(replace(project.budget, waiting=3), stage.now_ms) or "")
+    assert waits(replace(project.budget, waiting=3, used=10), stage.now_ms) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [("quota", "failed: quota"), ("GMAIL_SEND_EMAIL failed: quota", "failed: quota")],
+)
+async def test_a_failed_call_says_so_in_words_and_once(tmp_path: Path, message: str, shown: str) -> None:
+    stage = Stage(tmp_path)
+    await stage.start()
+    stage.deliver("default", deliveries([Call("GMAIL_SEND_EMAIL", 0, 10, message)], 1, stage.now_ms))
+    outline = Outline(await page_of(stage))
+    assert f'"why">{shown}<' in (await page_of(stage))
+    assert outline.text.count("failed: ") == 1
