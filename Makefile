@@ -18,7 +18,7 @@ demo: $(VENV)/.installed
 
 ## test      the tests
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --quiet --numprocesses=auto tests/unit tests/contract tests/integration
+	$(BIN)/python -m pytest --quiet --numprocesses=auto tests/unit tests/contract tests/integration tests/bench/micro
 
 ## check     everything that guards main
 check: lint types imports coverage docs
@@ -66,7 +66,17 @@ docs: $(VENV)/.test
 ## bench     speed and memory, as ratios to a floor measured in the same run
 bench: $(VENV)/.test .venv-bench/.installed
 	$(BIN)/python tests/bench/drain.py --json bench.json
+	$(BIN)/python -m pytest --quiet -p no:randomly tests/bench/micro --benchmark-enable \
+	  --benchmark-timer=time.process_time --benchmark-columns=min,median,iqr,rounds
 	$(BIN)/python tests/bench/instrumentor.py
+
+## instructions  what each step costs in instructions, compared with what was committed
+.PHONY: instructions instructions-baseline
+instructions: $(VENV)/.test
+	$(BIN)/python tests/bench/instructions.py
+
+instructions-baseline: $(VENV)/.test
+	$(BIN)/python tests/bench/instructions.py --write
 
 .venv-bench/.installed: tests/bench/others.txt $(VENV)/bin/python
 	@echo "installing what the bridge is compared with …"
