@@ -63,9 +63,11 @@ audit: $(VENV)/.test
 docs: $(VENV)/.test
 	$(BIN)/python -m pytest --quiet tests/docs
 
-## bench     speed and memory, as ratios to a floor measured in the same run
+## bench     speed and memory, as ratios to floors and peers measured in the same run; numbers in bench/
 bench: $(VENV)/.test .venv-bench/.installed
-	$(BIN)/python tests/bench/drain.py --json bench.json
+	@mkdir -p bench
+	$(BIN)/python tests/bench/drain.py --json bench/bench.json
+	$(BIN)/python tests/bench/exporters.py --json bench/bench.json
 	$(BIN)/python -m pytest --quiet -p no:randomly tests/bench/micro --benchmark-enable \
 	  --benchmark-timer=time.process_time --benchmark-columns=min,median,iqr,rounds
 	$(BIN)/python tests/bench/instrumentor.py
@@ -131,7 +133,7 @@ $(VENV)/.dev: $(VENV)/bin/python $(SOURCES)
 	@touch $@ $(VENV)/.test $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) .venv-audit .venv-bench .venv-sdk .node-sdk .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) bench .venv-audit .venv-bench .venv-sdk .node-sdk .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 ## replicas  the fault suite of several replicas with 50 projects and 100,000 records
 .PHONY: replicas
