@@ -1,6 +1,6 @@
-"""Draws what was measured. Needs matplotlib, which is in the environment of ``make bench`` alone.
+"""Draws what was measured: ``.venv-bench/bin/python tests/bench/plots.py bench/bench.json bench``.
 
-.venv-bench/bin/python tests/bench/plots.py bench/bench.json bench
+It needs matplotlib, which is in the environment of ``make bench`` alone.
 """
 
 from __future__ import annotations
@@ -63,15 +63,15 @@ def latency(measured: Measured) -> Any:
         ]
         places = [stage + (place - len(names) / 2 + 0.5) * width for stage in range(len(stages))]
         shade = OURS if name == BRIDGE else OTHERS
-        bars = axis.bar(places, shares, width * 0.9, color=shade, alpha=0.4 + 0.6 * (place + 1) / len(names))
-        axis.bar_label(
-            bars, [f"{name}  {share:.2f}" for share in shares], fontsize=6.5, rotation=90, padding=2
-        )
-    axis.axhline(1, color=LIMIT, linewidth=1)
+        strength = 1 if name == BRIDGE else 0.3 + 0.7 * place / (len(names) - 1)
+        bars = axis.bar(places, shares, width * 0.9, color=shade, alpha=strength, label=name)
+        axis.bar_label(bars, [f"{share:.2f}" for share in shares], fontsize=7, padding=1)
+    axis.axhline(1, color=LIMIT, linewidth=1, label="ideal")
+    axis.legend(frameon=False, ncols=len(names) + 1, loc="upper center", fontsize=8)
     labels = [f"{row['latency_ms']} ms, {row['in_flight']} in flight" for row in stages]
     axis.set_xticks(range(len(stages)), labels)
     axis.set_ylabel("records/s, of the ideal")
-    axis.set_ylim(0, 1.6)
+    axis.set_ylim(0, 1.25)
     return figure
 
 
@@ -111,7 +111,7 @@ def freshness(measured: Measured) -> Any:
         axis.plot(rates, [row["p50_s"] for row in mine], marker="o", color=OTHERS, label="50 %")
         limit = mine[0]["limit"]
         axis.axvline(limit, color=LIMIT)
-        axis.text(limit, 1.1, f" the share allows {limit:.1f}/s", color=LIMIT, fontsize=8)
+        axis.text(limit, 1.1, f"the share allows {limit:.1f}/s ", color=LIMIT, fontsize=8, ha="right")
         axis.axvspan(limit, max(rates), color=LIMIT, alpha=0.07)
         axis.set_xscale("log")
         axis.set_yscale("log")
