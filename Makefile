@@ -18,7 +18,7 @@ demo: $(VENV)/.installed
 
 ## test      the tests
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --quiet --numprocesses=auto tests/unit tests/contract tests/integration
+	$(BIN)/python -m pytest --quiet --numprocesses=auto tests/unit tests/contract tests/integration tests/bench/micro
 
 ## check     everything that guards main
 check: lint types imports coverage docs
@@ -63,10 +63,40 @@ audit: $(VENV)/.test
 docs: $(VENV)/.test
 	$(BIN)/python -m pytest --quiet tests/docs
 
-## bench     speed and memory, as ratios to a floor measured in the same run
+## bench     speed and memory, as ratios to floors and peers measured in the same run; numbers and plots in bench/
 bench: $(VENV)/.test .venv-bench/.installed
-	$(BIN)/python tests/bench/drain.py --json bench.json
+	@mkdir -p bench
+	$(BIN)/python tests/bench/drain.py --json bench/bench.json
+	$(BIN)/python tests/bench/exporters.py --json bench/bench.json
+	$(BIN)/python -m pytest --quiet -p no:randomly tests/bench/micro --benchmark-enable \
+	  --benchmark-timer=time.process_time --benchmark-columns=min,median,iqr,rounds --benchmark-json=bench/micro.json
+	$(BIN)/python tests/bench/results.py bench/micro.json bench/bench.json
+	$(BIN)/python tests/bench/freshness.py --quota-only --json bench/bench.json
+	$(BIN)/python tests/bench/quota.py --json bench/bench.json
+	$(BIN)/python tests/bench/instructions.py --json bench/bench.json
+	-.venv-bench/bin/python tests/bench/plots.py bench/bench.json bench
 	$(BIN)/python tests/bench/instrumentor.py
+
+## bench-scale  one process with 1 to 100 projects and up to a million records; goes on where it was stopped
+.PHONY: bench-scale
+bench-scale: $(VENV)/.test .venv-bench/.installed
+	@mkdir -p bench
+	$(BIN)/python tests/bench/scale.py --json bench/bench.json $(SCALE)
+	-.venv-bench/bin/python tests/bench/plots.py bench/bench.json bench
+
+## bench-docs  docs/performance.md and its plots from what was measured: bench/bench.json
+.PHONY: bench-docs
+bench-docs: $(VENV)/.test .venv-bench/.installed
+	$(BIN)/python tests/bench/report.py --take bench/bench.json
+	.venv-bench/bin/python tests/bench/plots.py docs/performance.json docs/images
+
+## instructions  what each step costs in instructions, compared with what was committed
+.PHONY: instructions instructions-baseline
+instructions: $(VENV)/.test
+	$(BIN)/python tests/bench/instructions.py
+
+instructions-baseline: $(VENV)/.test
+	$(BIN)/python tests/bench/instructions.py --write
 
 .venv-bench/.installed: tests/bench/others.txt $(VENV)/bin/python
 	@echo "installing what the bridge is compared with …"
@@ -132,7 +162,7 @@ $(VENV)/.dev: $(VENV)/bin/python $(SOURCES)
 	@touch $@ $(VENV)/.test $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) .venv-audit .venv-bench .venv-sdk .node-sdk .node-axe .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) bench .venv-audit .venv-bench .venv-sdk .node-sdk .node-axe .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 ## replicas  the fault suite of several replicas with 50 projects and 100,000 records
 .PHONY: replicas

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_bridge.emulator.queries import ListQuery
 from otel_bridge.errors import RecordNotFound
+from otel_bridge.receiver.budget import Priority
 from otel_bridge.receiver.models import Detail, Entry
 from otel_bridge.receiver.page import Page
 
@@ -25,21 +26,31 @@ class DirectSource:
         self.now_ms = clock.now_ms
         self.requests: Counter[str] = Counter()
 
+    async def asked(self, route: str, _: Priority) -> None:
+        """Note a request."""
+        self.requests[route] += 1
+
     async def pages(
-        self, *, from_ms: int, to_ms: int, max_pages: int | None, **_others: Any
+        self,
+        *,
+        from_ms: int,
+        to_ms: int,
+        max_pages: int | None,
+        priority: Priority = Priority.HEAD,
+        **_others: Any,
     ) -> AsyncIterator[Page]:
         number = 0
         while max_pages is None or number < max_pages:
             number += 1
-            self.requests["list"] += 1
+            await self.asked("list", priority)
             page = self.store.page(ListQuery(limit=100, page=number, from_ms=from_ms, to_ms=to_ms))
             entries = [Entry.model_validate_json(record.entry) for record in page.records]
             yield Page(entries, [], None if page.next_page is None else str(page.next_page))
             if page.next_page is None:
                 return
 
-    async def detail(self, log_id: str, **_others: Any) -> Detail:
-        self.requests["detail"] += 1
+    async def detail(self, log_id: str, *, priority: Priority = Priority.HEAD, **_others: Any) -> Detail:
+        await self.asked("detail", priority)
         record = self.store.get(log_id)
         if record is None:
             raise RecordNotFound(log_id)

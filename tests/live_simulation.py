@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 from collections import deque
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +26,7 @@ from otel_bridge.signals import Delivery, Outcome
 from otel_bridge.times import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
 POLL_S: Final = 5.0
 RECHECK_S: Final = (30, 120, 600, 3_600)
@@ -49,15 +50,17 @@ class Run:
         p50_s: From a record's becoming visible to its delivery, in the middle, in seconds.
         p95_s: The same for the slowest twentieth.
         requests: For each record delivered, lists and details together, re-checks included.
+        backlog: How many were visible and not delivered when the feed ended.
     """
 
     records: int
     p50_s: float
     p95_s: float
     requests: float
+    backlog: int = 0
 
 
-class _Stopwatch:
+class Stopwatch:
     """A destination that notes when each record comes."""
 
     def __init__(self, clock: SimulatedClock) -> None:
@@ -74,12 +77,56 @@ class _Stopwatch:
         pass
 
 
-async def simulate(rate: float, seconds: float, lateness: str, seed: int = 1) -> Run:
-    """Run a worker beside a feed of ``rate`` records a second. Requests and exports take no time."""
-    clock, store, stop = SimulatedClock(), LogStore(), asyncio.Event()
-    ledger, watch = MemoryLedger(), _Stopwatch(clock)
+async def simulate(
+    rate: float,
+    seconds: float,
+    lateness: str,
+    seed: int = 1,
+    *,
+    client_of: Callable[[LogStore, SimulatedClock], DirectSource] = DirectSource,
+    overrun: bool = False,
+) -> Run:
+    """Run a worker beside a feed of ``rate`` records a second. Exports take no time.
+
+    Args:
+        rate: Records a second.
+        seconds: How long the feed goes on.
+        lateness: See ``LATENESS``.
+        seed: Of the feed.
+        client_of: What is asked; by default answers take no time and nothing limits them.
+        overrun: Whether the feed may be more than can be delivered. Then what is left when it ends stays so.
+    """
+    clock, store = SimulatedClock(), LogStore()
+    client = client_of(store, clock)
+    async with working(client, clock, start_ms=clock.now_ms()) as watch:
+        records = _records(rate, seconds, lateness, seed, clock)
+        visible_s = await asyncio.create_task(_feed(store, clock, records))
+        backlog = len(visible_s) - len(watch.delivered_s)
+        ended_s = clock.monotonic_s()
+        if not overrun:
+            await asyncio.create_task(clock.sleep(45))  # until the first re-check has been made of all
+    if not overrun:
+        assert watch.delivered_s.keys() == visible_s.keys()
+    waits = [watch.delivered_s[log_id] - visible_s[log_id] for log_id in watch.delivered_s]
+    if overrun:
+        waits = [
+            min(watch.delivered_s.get(log_id, ended_s), ended_s) - seen_s
+            for log_id, seen_s in visible_s.items()
+        ]
+    return Run(
+        len(waits),
+        statistics.median(waits),
+        statistics.quantiles(waits, n=20)[-1],
+        sum(client.requests.values()) / max(len(watch.delivered_s), 1),
+        backlog,
+    )
+
+
+@asynccontextmanager
+async def working(client: Any, clock: SimulatedClock, *, start_ms: int) -> AsyncIterator[Stopwatch]:
+    """A worker that collects from ``start_ms`` on, and when it has delivered what."""
+    stop, ledger, watch = asyncio.Event(), MemoryLedger(), Stopwatch(clock)
     await ledger.open()
-    client: Any = DirectSource(store, clock)
     source = ProjectSource(client, (), "all", 16)
     delivery = BatchDelivery(
         "p",
@@ -94,25 +141,16 @@ async def simulate(rate: float, seconds: float, lateness: str, seed: int = 1) ->
     )
     options = WorkerOptions(
         project="p",
-        start=lambda now_ms: now_ms,
+        start=lambda _: start_ms,
         poll_interval_ms=round(POLL_S * 1000),
         recheck_ages_ms=tuple(each * 1000 for each in RECHECK_S),
         keep_ms=24 * 3_600_000,
     )
     worker = ProjectWorker(options, source=source, delivery=delivery, ledger=ledger, clock=clock, stop=stop)
     running = asyncio.create_task(worker.run())
-    visible_s = await asyncio.create_task(_feed(store, clock, _records(rate, seconds, lateness, seed, clock)))
-    await asyncio.create_task(clock.sleep(45))  # until the first re-check has been made of all
+    yield watch
     stop.set()
     await running
-    assert watch.delivered_s.keys() == visible_s.keys()
-    waits = [watch.delivered_s[log_id] - seen_s for log_id, seen_s in visible_s.items()]
-    return Run(
-        len(waits),
-        statistics.median(waits),
-        statistics.quantiles(waits, n=20)[-1],
-        sum(client.requests.values()) / len(waits),
-    )
 
 
 def _records(

@@ -4,7 +4,8 @@ Prints a table for each latency and number of requests in flight, and writes JSO
 is measured from when its modules are imported. Read the ratios: machines differ and are shared; processor
 time depends less on what else a machine does than records a second do.
 
-What is not installed beside the bridge (aiohttp, httpx-aiohttp, dlt) is run by the Python of ``--others``.
+What is not installed beside the bridge (aiohttp, httpx-aiohttp, dlt, airbyte-cdk) is run by the Python of
+``--others``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import argparse
 import json
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,25 +24,32 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ratios import middle, ratio
+from results import note
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 BASE = "httpx"
+VENDOR = "composio-client + OTel SDK"
+DLT = "dlt, pull only"
+AIRBYTE = "airbyte-cdk, pull only"
 BRIDGE = "otel-bridge"
-# Script, its last argument, and whether it runs in the other environment. The first one is what all are
-# compared with.
+# Script in contenders/, its last argument, and whether it runs in the other environment. The first one is
+# what all are compared with.
 CONTENDERS = {
     BASE: ("floor.py", "httpx", False),
     "aiohttp": ("floor.py", "aiohttp", True),
     "httpx-aiohttp": ("floor.py", "httpx-aiohttp", True),
     "httpx over our transport": ("floor.py", "httpx-own", False),
     "our transport": ("floor.py", "own", False),
-    "composio-client + OTel SDK": ("peers.py", "composio", False),
-    "dlt, pull only": ("peers.py", "dlt", True),
+    VENDOR: ("composio_client_in_threads.py", "", False),
+    DLT: ("dlt_rest_api.py", "", True),
+    AIRBYTE: ("airbyte_declarative.py", "", True),
     BRIDGE: ("bridge.py", "", False),
 }
-AT_LATENCY = (BASE, "aiohttp", "composio-client + OTel SDK", BRIDGE)
+AT_LATENCY = (BASE, "aiohttp", VENDOR, BRIDGE)
 _URL = re.compile(r"http://[0-9.]+:\d+")
 _TIMEOUT_S = 300
 
@@ -93,6 +100,8 @@ def run(name: str, stage: Stage, others: str) -> Run:
     script, kind, elsewhere = CONTENDERS[name]
     now = int(time.time() * 1000)
     arguments = [stage.base_url, str(now - 3_600_000), str(now), str(stage.in_flight), kind, stage.sink]
+    if name == BRIDGE:
+        arguments = []  # all by its settings
     before = requests(stage.base_url)
     with tempfile.TemporaryDirectory() as folder:
         environ = {
@@ -109,7 +118,7 @@ def run(name: str, stage: Stage, others: str) -> Run:
         log = Path(folder, "output")
         with log.open("w") as stream:
             process = subprocess.Popen(
-                [others if elsewhere else sys.executable, str(HERE / script), *arguments],
+                [others if elsewhere else sys.executable, str(HERE / "contenders" / script), *arguments],
                 env=environ,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -134,45 +143,34 @@ def run(name: str, stage: Stage, others: str) -> Run:
 
 def measure(
     names: list[str], records: int, *, latency_ms: int, in_flight: int, rounds: int, others: str
-) -> dict[str, dict[str, float]]:
-    """Let all take turns, and take the medians of what they do and of what they are to the base."""
-    emulate = (
-        "-m",
-        "otel_bridge",
-        "emulate",
-        "--port",
-        "0",
-        "--logs",
-        str(records),
-        "--latency",
-        str(latency_ms),
-    )
+) -> dict[str, list[dict[str, float]]]:
+    """Let all take turns; by name, what each of its runs came to."""
+    logs = ("--logs", str(records), "--latency", str(latency_ms))
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    with server(*emulate) as base_url, server(str(HERE / "sink.py")) as sink:
+    with (
+        server("-m", "otel_bridge", "emulate", "--port", "0", *logs) as base_url,
+        server(str(HERE / "sink.py")) as sink,
+    ):
         stage = Stage(base_url, sink, records, in_flight)
         for _ in range(rounds):
-            base: Run | None = None
             for name in names:
-                one = run(name, stage, others)
-                base = base or one
-                ratios = {"rate": one.records_per_s / base.records_per_s, "cpu": one.cpu_us / base.cpu_us}
-                found[name].append(asdict(one) | ratios)
-    return {
-        name: {key: statistics.median(each[key] for each in runs) for key in runs[0]}
-        for name, runs in found.items()
-    }
+                found[name].append(asdict(run(name, stage, others)))
+    return found
 
 
-def table(result: dict[str, dict[str, float]], latency_ms: int, in_flight: int) -> None:
+def table(rounds: dict[str, list[dict[str, float]]], latency_ms: int, in_flight: int) -> None:
     """Print one stage's medians."""
     ideal = f", ideal {in_flight / latency_ms * 1000:,.0f} records/s" if latency_ms else ""
     print(f"\n{latency_ms} ms latency, {in_flight} in flight{ideal}\n")
-    print("| who | records/s | to httpx | CPU µs a record | to httpx | peak MB | requests a record |")
+    base = next(iter(rounds))
+    print(f"| who | records/s | to {base} | CPU µs a record | to {base} | peak MB | requests a record |")
     print("|---|---|---|---|---|---|---|")
-    for name, row in result.items():
+    for name in rounds:
         print(
-            f"| {name} | {row['records_per_s']:,.0f} | {row['rate']:.2f} | {row['cpu_us']:,.0f}"
-            f" | {row['cpu']:.2f} | {row['peak_mb']:.0f} | {row['requests_per_record']:.3f} |",
+            f"| {name} | {middle(rounds, name, 'records_per_s'):,.0f}"
+            f" | {ratio(rounds, name, base, 'records_per_s'):.2f}"
+            f" | {middle(rounds, name, 'cpu_us'):,.0f} | {ratio(rounds, name, base, 'cpu_us'):.2f}"
+            f" | {middle(rounds, name, 'peak_mb'):.0f} | {middle(rounds, name, 'requests_per_record'):.3f} |",
             flush=True,
         )
 
@@ -211,10 +209,10 @@ def main() -> None:
             )
             table(result, latency_ms, in_flight)
             rows.append(
-                {"latency_ms": latency_ms, "in_flight": in_flight, "records": records, "medians": result}
+                {"latency_ms": latency_ms, "in_flight": in_flight, "records": records, "rounds": result}
             )
             if options.json:
-                options.json.write_text(json.dumps(rows, indent=2) + "\n")
+                note(options.json, "drain", rows)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, cast
 
-from drain import HERE, server  # type: ignore[import-not-found]  # beside this file, where the script runs
+from drain import HERE, server
 
 from otel_bridge.ledger import open_ledger
 from otel_bridge.service.assembly import otlp_exporter

@@ -1,6 +1,6 @@
 """Floors: a bare loop that fetches the same pages and details and throws the bodies away.
 
-Usage: python floor.py BASE_URL FROM_MS TO_MS IN_FLIGHT CLIENT, where CLIENT is
+Usage: python floor.py BASE_URL FROM_MS TO_MS IN_FLIGHT KIND, where KIND is
 
 * ``httpx``: plain httpx;
 * ``httpx-own``: httpx's client over the bridge's transport;

@@ -1,4 +1,4 @@
-"""``run --once`` with the settings of the environment, measured from when its modules are imported.
+"""``run --once`` with the settings of the environment and its own options, measured from its import on.
 
 The last line of its output is JSON: the seconds and the seconds of processor time that it took.
 """
@@ -12,7 +12,7 @@ import time
 from otel_bridge.cli.main import main
 
 if __name__ == "__main__":
-    sys.argv = ["otel-bridge", "run", "--once"]
+    sys.argv = ["otel-bridge", "run", "--once", *sys.argv[1:]]
     began, used = time.perf_counter(), time.process_time()
     try:
         main()
