@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from docker_engine import JAEGER, docker, has_image
+from jaeger_query import SERVICES, StoredSpan, operations_path, search_path, spans_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -39,20 +40,26 @@ class Jaeger:
     otlp_http: str
     otlp_grpc: str
 
-    async def ask(self, path: str, **parameters: str | int) -> Any:
-        """The data that a query of its API gives."""
+    async def ask(self, path: str) -> Any:
+        """What its API answers; nothing where it says that it found nothing."""
         async with httpx.AsyncClient(base_url=self.query, timeout=60, trust_env=False) as client:
-            answer = await client.get(path, params=parameters)
+            answer = await client.get(path)
+            if answer.status_code == httpx.codes.NOT_FOUND and "No traces found" in answer.text:
+                return {"result": {}}
             answer.raise_for_status()
-            return answer.json()["data"]
+            return answer.json()
 
-    async def traces(self, service: str, **parameters: str | int) -> list[dict[str, Any]]:
-        """Traces of a service of the last two days."""
-        found = await self.ask(
-            "/api/traces", service=service, **{"lookback": "2d", "limit": 1500, **parameters}
-        )
-        assert isinstance(found, list)
-        return found
+    async def services(self) -> set[str]:
+        """The services that it has spans of."""
+        return set((await self.ask(SERVICES))["services"])
+
+    async def operations(self, service: str) -> set[str]:
+        """The names of a service's spans."""
+        return {each["name"] for each in (await self.ask(operations_path(service)))["operations"]}
+
+    async def spans(self, service: str, **attributes: str) -> list[StoredSpan]:
+        """Every span of the traces in which a span of the service has these attributes."""
+        return spans_of(await self.ask(search_path(service, **attributes)))
 
 
 def _command(folder: Path) -> tuple[list[str], str]:

@@ -90,7 +90,7 @@ def dashboard_queries(kind: str) -> Iterator[tuple[str, str]]:
                     yield f"{name}: {panel['title']}", target.get("expr") or target["query"]
         for variable in dashboard["templating"]["list"]:
             if variable["type"] == "query" and variable["datasource"]["type"] == kind:
-                yield f"{name}: ${variable['name']}", variable["definition"]
+                yield f"{name}: ${variable['name']}", variable["query"]["query"]
 
 
 def alert_rules() -> list[dict[str, Any]]:

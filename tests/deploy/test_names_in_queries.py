@@ -174,6 +174,47 @@ def test_legends_name_labels_that_their_query_keeps() -> None:
                     assert label in kept, f"{name}: {panel['title']}"
 
 
+def test_what_a_variable_shows_as_its_query_is_its_query() -> None:
+    for name, dashboard in dashboards():
+        for variable in dashboard["templating"]["list"]:
+            if variable["type"] == "query":
+                assert variable["definition"] == variable["query"]["query"], f"{name}: ${variable['name']}"
+
+
+def test_columns_that_are_renamed_are_labels_that_their_query_keeps() -> None:
+    for name, dashboard in dashboards():
+        for panel in dashboard["panels"]:
+            kept = re.findall(r"\w+", " ".join(target.get("expr", "") for target in panel.get("targets", ())))
+            for step in panel.get("transformations", ()):
+                renamed = step["options"].get("renameByName", {}).keys() - {"Time", "Value"}
+                assert renamed <= set(kept), f"{name}: {panel['title']}"
+
+
+def pages() -> list[Path]:
+    return sorted((DEPLOY.parent / "docs" / "backends").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
+def test_what_a_page_says_to_click_or_type_is_written(page: Path) -> None:
+    codes = [each.replace("\\|", "|") for each in re.findall(r"`([^`\n]+)`", page.read_text())]
+    asked: set[str] = set()
+    for code in codes:
+        if re.match(r"\{ (span|resource)\.", code):
+            asked |= {name.partition(".")[2] for name in traceql(code)}
+        elif re.match(r"\{\w+=", code):
+            names = logql(code)
+            assert names.metrics <= {prometheus_label(name) for name in index_labels()}
+            assert names.labels <= {prometheus_label(name) for name in attributes()} | LOKIS
+        # Datadog's @name:value, Jaeger's name=value, Phoenix's attributes["a"]["b"].
+        asked |= set(re.findall(r"@([a-z_]+(?:\.[a-z_]+)+)", code))
+        asked |= set(re.findall(r"^([a-z_]+(?:\.[a-z_]+)+)=", code))
+        asked |= {
+            ".".join(re.findall(r'"(\w+)"', path)) for path in re.findall(r'attributes((?:\["\w+"\])+)', code)
+        }
+    assert page.stem == "collector" or asked, "nothing is told to click"
+    assert asked <= attributes() | RESOURCE
+
+
 def jaeger_links() -> list[dict[str, str]]:
     found: list[dict[str, str]] = json.loads((DEPLOY / "jaeger" / "ui.json").read_text())["linkPatterns"]
     return found

@@ -21,6 +21,7 @@ from docker_engine import (
     require_docker,
     wait_until,
 )
+from jaeger_query import SERVICES, StoredSpan, search_path, spans_of
 
 from otel_bridge import __version__
 
@@ -125,6 +126,8 @@ def test_the_demo_leads_to_traces_and_loses_none_whatever_stops_meanwhile(demo: 
     wait_until(lambda: "composio" in services(demo), WITHIN_S, "tool calls in the backend")
     wait_until(lambda: joined(demo), WITHIN_S, "a tool call under the application's span")
     assert time.monotonic() - began < WITHIN_S
+    # A demo tells nobody that it runs: where the vendor's SDK would, is this container itself.
+    assert demo("exec", "-T", "app", "python", "-c", WHERE_THE_SDK_TELLS).strip() == "127.0.0.1"
 
     # A restart in the middle, of each side.
     demo("restart", "-t", "12", "bridge")
@@ -135,9 +138,9 @@ def test_the_demo_leads_to_traces_and_loses_none_whatever_stops_meanwhile(demo: 
     # New calls go on coming in, so what is asked for is what was there when everything was up again.
     known = emulated(demo)
     wait_until(lambda: known <= exported(demo), WITHIN_S, "every tool call in the backend")
-    calls = [span for span in spans(demo, "composio") if tag(span, "composio.log.id")]
-    assert len({(span["traceID"], span["spanID"]) for span in calls}) == len(calls), "shown twice"
-    assert any(tag(span, "error") for span in calls)
+    calls = [span for span in spans(demo, "composio") if span.service == "composio"]
+    assert len({(span.trace_id, span.span_id) for span in calls}) == len(calls), "shown twice"
+    assert any(span.failed for span in calls)
 
     assert_a_stop_is_final_and_a_fall_is_not(demo)
 
@@ -158,6 +161,12 @@ def assert_a_stop_is_final_and_a_fall_is_not(demo: Compose) -> None:
     wait_until(lambda: demo.state("bridge")["RestartCount"] == 1, WITHIN_S, "started again")
     wait_until(lambda: ask(demo, "/livez")[0] == 200, WITHIN_S, "alive after the fall")
 
+
+WHERE_THE_SDK_TELLS = """
+import socket, urllib.parse
+from composio.core.models import _telemetry
+print(socket.gethostbyname(urllib.parse.urlsplit(_telemetry.TELEMETRY_URL).hostname))
+"""
 
 # Process 1 is the shell; what it started is the bridge.
 KILL_THE_BRIDGE = """
@@ -198,42 +207,20 @@ def not_ready(compose: Compose, word: str) -> str:
 
 
 def services(compose: Compose) -> list[str]:
-    return (ask(compose, "/api/services", "JAEGER_UI_PORT")[1] or {}).get("data") or []
+    return (ask(compose, SERVICES, "JAEGER_UI_PORT")[1] or {}).get("services") or []
 
 
-def traces(compose: Compose, service: str) -> list[dict[str, Any]]:
-    path = f"/api/traces?service={service}&lookback=6h&limit=1500"
-    return (ask(compose, path, "JAEGER_UI_PORT")[1] or {}).get("data") or []
-
-
-def spans(compose: Compose, service: str) -> list[dict[str, Any]]:
-    """The service's spans, wherever they stand."""
-    return [
-        span
-        for trace in traces(compose, service)
-        for span in trace["spans"]
-        if trace["processes"][span["processID"]]["serviceName"] == service
-    ]
-
-
-def tag(span: dict[str, Any], key: str) -> Any:
-    return next((each["value"] for each in span["tags"] if each["key"] == key), None)
+def spans(compose: Compose, service: str) -> list[StoredSpan]:
+    """Every span of the traces that the service has a part in."""
+    status, answer = ask(compose, search_path(service), "JAEGER_UI_PORT")
+    return spans_of(answer) if status == 200 else []
 
 
 def joined(compose: Compose) -> bool:
     """Whether a tool call of the bridge's stands under a span of the application's, in the app's trace."""
-    for trace in traces(compose, "support-agent"):
-        of_app = {
-            span["spanID"]
-            for span in trace["spans"]
-            if trace["processes"][span["processID"]]["serviceName"] == "support-agent"
-        }
-        for span in trace["spans"]:
-            if trace["processes"][span["processID"]]["serviceName"] == "composio" and any(
-                reference["spanID"] in of_app for reference in span["references"]
-            ):
-                return True
-    return False
+    found = spans(compose, "support-agent")
+    of_app = {(span.trace_id, span.span_id) for span in found if span.service == "support-agent"}
+    return any((span.trace_id, span.parent_id) in of_app for span in found if span.service == "composio")
 
 
 def emulated(compose: Compose) -> set[str]:
@@ -257,4 +244,4 @@ def emulated(compose: Compose) -> set[str]:
 
 
 def exported(compose: Compose) -> set[str]:
-    return {tag(span, "composio.log.id") for span in spans(compose, "composio")}
+    return {str(span.log_id) for span in spans(compose, "composio") if span.service == "composio"}

@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from bridge_process import KEY, emulator, environment, run
+from correlated_traces import log_ids_at, run_app
 from expected_signals import times_of
 from jaeger_process import running_jaeger
+from vendor_sdk import ROOT, sdk_python
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from jaeger_process import Jaeger
+    from jaeger_query import StoredSpan
 
 pytestmark = [pytest.mark.backend, pytest.mark.slow, pytest.mark.timeout(300)]
 LIST = "/api/v3.1/logs/tool_execution"
 CALLS = 300
+SCENARIOS = ROOT / "tests" / "sdk" / "scenarios.py"
 
 
 async def calls_of(base_url: str) -> dict[str, dict[str, Any]]:
@@ -49,34 +53,20 @@ async def delivered(folder: Path, protocol: str) -> AsyncIterator[tuple[Jaeger, 
         yield jaeger, env, base_url
 
 
-def tags_of(span: dict[str, Any]) -> dict[str, Any]:
-    """A span's tags; one that is there twice fails."""
-    found: dict[str, Any] = {}
-    for tag in span["tags"]:
-        assert tag["key"] not in found, tag["key"]
-        found[tag["key"]] = tag["value"]
-    return found
-
-
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 async def test_every_call_is_read_back_with_what_it_was(tmp_path: Path, protocol: str) -> None:
     async with delivered(tmp_path, protocol) as (jaeger, env, base_url):
         calls = await calls_of(base_url)
-        assert await jaeger.ask("/api/services") == ["composio"]
+        assert await jaeger.services() == {"composio"}
         slugs = {call["metadata"].get("tool_slug") or call["metadata"].get("tool") for call in calls.values()}
-        operations = await jaeger.ask("/api/services/composio/operations")
-        assert set(operations) == {f"execute_tool {slug}" for slug in slugs}
+        assert await jaeger.operations("composio") == {f"execute_tool {slug}" for slug in slugs}
 
-        traces = await jaeger.traces("composio")
-        spans = {tags_of(span)["composio.log.id"]: span for trace in traces for span in trace["spans"]}
+        found = await jaeger.spans("composio")
+        spans = {str(span.log_id): span for span in found}
         assert spans.keys() == calls.keys()
+        assert len(found) == len(calls)
         for log_id, call in calls.items():
             assert_span(call, spans[log_id], spans)
-        for trace in traces:
-            assert all(span["warnings"] is None for span in trace["spans"])
-            for process in trace["processes"].values():
-                resource = {tag["key"]: tag["value"] for tag in process["tags"]}
-                assert resource == {"composio.project": "default", "deployment.environment.name": "test"}
 
         # The ledger is lost: everything goes out again, and is there once.
         other = tmp_path / "other"
@@ -84,67 +74,97 @@ async def test_every_call_is_read_back_with_what_it_was(tmp_path: Path, protocol
         again = {**env, "OTEL_BRIDGE_STATE": f"sqlite:///{other}/ledger.db"}
         done = await run("run", "--once", env=again, timeout_s=120)
         assert done.status == 0, done.err
-        second = await jaeger.traces("composio")
-        assert sum(len(trace["spans"]) for trace in second) == len(calls)
+        assert len(await jaeger.spans("composio")) == len(calls)
 
 
-def assert_span(call: dict[str, Any], span: dict[str, Any], spans: dict[str, dict[str, Any]]) -> None:
-    tags = tags_of(span)
+def assert_span(call: dict[str, Any], span: StoredSpan, spans: dict[str, StoredSpan]) -> None:
     start, end, _ = times_of(call)
-    assert span["startTime"] == start // 1000
-    # Jaeger keeps microseconds.
-    assert abs(span["duration"] - (end - start) // 1000) <= 1
-    assert tags["session.id"] == tags["gen_ai.conversation.id"] if "session.id" in tags else True
-    assert tags["gen_ai.operation.name"] == "execute_tool"
-    assert tags["composio.toolkit.slug"] == (
+    # Its storage keeps microseconds.
+    assert span.start_ns // 1000 == start // 1000
+    assert abs((span.end_ns - span.start_ns) // 1000 - (end - start) // 1000) <= 1
+    resource = {"composio.project": "default", "deployment.environment.name": "test"}
+    assert span.resource == {"service.name": "composio", **resource}
+    attributes = span.attributes
+    assert not [name for name in attributes if name.startswith("@jaeger@warnings")]
+    # Jaeger's logs of a span are its events: a tool call has none, its log record is one of its own.
+    assert span.events == []
+    assert attributes.get("session.id") == attributes.get("gen_ai.conversation.id")
+    assert attributes["user.id"] == call["metadata"]["user_id"]
+    assert attributes["gen_ai.operation.name"] == "execute_tool"
+    assert attributes["composio.toolkit.slug"] == (
         call["metadata"].get("toolkit_slug") or call["metadata"].get("toolkit")
     )
     failed = call["status"] == "failed"
-    assert (tags.get("error") is True) == failed
-    assert ("error.type" in tags) == failed
+    assert span.failed == failed
+    assert ("error.type" in attributes) == failed
     if failed and call.get("message") and "@" not in call["message"]:
-        assert tags["otel.status_description"] == call["message"]
+        assert span.message == call["message"]
     parent = (call.get("parent") or {}).get("log_id")
-    parents = [
-        (each["traceID"], each["spanID"]) for each in span["references"] if each["refType"] == "CHILD_OF"
-    ]
-    if parent:
-        assert parents == [(spans[parent]["traceID"], spans[parent]["spanID"])]
-        assert span["traceID"] == spans[parent]["traceID"]
-    else:
-        assert parents == []
+    above = (spans[parent].trace_id, spans[parent].span_id) if parent else (span.trace_id, "")
+    assert (span.trace_id, span.parent_id) == above
+
+
+async def test_an_applications_spans_and_its_tool_calls_are_one_trace(tmp_path: Path) -> None:
+    sdk_python("0.30")
+    async with running_jaeger(tmp_path) as jaeger, emulator("--logs", "0", folder=tmp_path) as base_url:
+        env = environment(
+            tmp_path,
+            COMPOSIO_API_KEY=KEY,
+            COMPOSIO_BASE_URL=base_url,
+            OTEL_EXPORTER_OTLP_ENDPOINT=jaeger.otlp_http,
+            OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+            OTEL_BRIDGE_SIGNALS="traces",
+        )
+        made = await run_app("0.30", SCENARIOS, env)
+        done = await run("run", "--once", env=env, timeout_s=120)
+        assert done.status == 0, done.err
+        log_ids = await log_ids_at(base_url)
+
+        assert await jaeger.services() == {"composio", "scenarios"}
+        spans = await jaeger.spans("scenarios")
+    by_id = {(span.trace_id, span.span_id): span for span in spans}
+    assert len(by_id) == len(spans)
+    calls = {str(span.log_id): span for span in spans if span.service == "composio"}
+    assert sorted(calls) == sorted(log_ids)
+    for span in calls.values():
+        above = by_id[span.trace_id, span.parent_id]
+        if "composio.parent.log.id" not in span.attributes:
+            assert (above.service, above.log_id) == ("scenarios", span.log_id)
+            assert above.failed == span.failed
+    for line in map(json.loads, made.out.splitlines()):
+        (root,) = [
+            span for span in spans if span.trace_id == line["trace_id"] and span.name.startswith("POST")
+        ]
+        assert root.events == [("answered", {"calls": line["calls"]})]
+        assert sum(span.trace_id == line["trace_id"] for span in calls.values()) == line["calls"]
 
 
 async def test_a_person_finds_a_failed_call_a_session_and_a_user(tmp_path: Path) -> None:
     async with delivered(tmp_path, "http/protobuf") as (jaeger, _, base_url):
         calls = await calls_of(base_url)
         failed = {log_id for log_id, call in calls.items() if call["status"] == "failed"}
-        assert await found(jaeger, {"error": "true"}, "error", value=True) == failed
+        assert {span.log_id for span in await jaeger.spans("composio", error="true") if span.failed} == failed
 
-        by_user: dict[str, set[str]] = {}
-        by_session: dict[str, set[str]] = {}
+        groups: dict[tuple[str, str], set[str]] = {}
         for log_id, call in calls.items():
-            by_user.setdefault(call["metadata"]["user_id"], set()).add(log_id)
+            groups.setdefault(("user.id", call["metadata"]["user_id"]), set()).add(log_id)
             session = (call.get("context") or {}).get("session_id") or call["metadata"].get("session_id")
             if session:
-                by_session.setdefault(session, set()).add(log_id)
-        for key, groups in (("user.id", by_user), ("session.id", by_session)):
-            for value, log_ids in list(groups.items())[:3]:
-                assert await found(jaeger, {key: value}, key, value=value) == log_ids
-
-
-async def found(jaeger: Jaeger, tags: dict[str, str], key: str, *, value: Any) -> set[str]:
-    """The log ids of the spans that a search by tags brings; the traces that they stand in come whole."""
-    traces = await jaeger.traces("composio", tags=json.dumps(tags))
-    spans = [tags_of(span) for trace in traces for span in trace["spans"]]
-    return {span["composio.log.id"] for span in spans if span.get(key) == value}
+                groups.setdefault(("session.id", session), set()).add(log_id)
+        for key in ("user.id", "session.id"):
+            for (name, value), log_ids in [each for each in groups.items() if each[0][0] == key][:3]:
+                # The traces that they stand in come whole.
+                found = await jaeger.spans("composio", **{name: value})
+                assert {span.log_id for span in found if span.attributes.get(name) == value} == log_ids
 
 
 async def test_what_was_delivered_is_there_after_a_restart_of_jaeger(tmp_path: Path) -> None:
     async with delivered(tmp_path, "http/protobuf") as (jaeger, _, _):
-        before = {trace["traceID"] for trace in await jaeger.traces("composio")}
+        before = await jaeger.spans("composio")
     async with running_jaeger(tmp_path) as jaeger:
-        assert {trace["traceID"] for trace in await jaeger.traces("composio")} == before
+        after = await jaeger.spans("composio")
+    assert {span.span_id for span in after} == {span.span_id for span in before}
+    assert len(after) == len(before) > 0
 
 
 async def test_the_ui_has_its_links(tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def main() -> None:
         name = f"POST /{scenario.__name__}"
         with tracer.start_as_current_span(name, kind=trace.SpanKind.SERVER) as span:
             calls = scenario(composio, session)
+            span.add_event("answered", {"calls": calls})
         identity = span.get_span_context()
         line = {"scenario": scenario.__name__, "trace_id": f"{identity.trace_id:032x}", "calls": calls}
         sys.stdout.write(json.dumps(line) + "\n")

@@ -1,10 +1,11 @@
-"""An OTLP recorder that answers Jaeger's query API, in part: services, and the traces of one.
+"""An OTLP recorder that answers Jaeger's query API (version 3), in part: services, and the traces of one.
 
 It keeps what it is sent in a file under /tmp, so that a restart forgets nothing, as Jaeger's storage does.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import signal
@@ -15,11 +16,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 PORTS = (4318, 13133, 16686)
 KEPT = Path("/tmp/spans.jsonl")  # noqa: S108 - the container's volume
-ERROR = 2
 
 spans: list[dict[str, Any]] = []
 lock = threading.Lock()
@@ -27,60 +28,55 @@ lock = threading.Lock()
 
 def take(body: bytes) -> None:
     """Keep every span of one request."""
-    new = []
-    for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-        service = text_attributes(of_resource.resource.attributes).get("service.name", "")
-        new += [as_jaeger(service, span) for of_scope in of_resource.scope_spans for span in of_scope.spans]
+    new = [
+        {"resource": as_json(of_resource.resource), "span": with_hex_ids(as_json(span))}
+        for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans
+        for of_scope in of_resource.scope_spans
+        for span in of_scope.spans
+    ]
     with lock, KEPT.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(each) + "\n" for each in new)
         spans.extend(new)
 
 
-def text_attributes(pairs: Any) -> dict[str, str]:
-    """The attributes that are texts."""
-    return {pair.key: pair.value.string_value for pair in pairs if pair.value.string_value}
+def as_json(message: Any) -> dict[str, Any]:
+    """A message as OTLP has it in JSON, but for the ids."""
+    made: dict[str, Any] = MessageToDict(message, use_integers_for_enums=True)
+    return made
 
 
-def as_jaeger(service: str, span: Any) -> dict[str, Any]:
-    """What the tests read of a span, in Jaeger's words."""
-    tags: list[dict[str, Any]] = [
-        {"key": key, "type": "string", "value": value}
-        for key, value in text_attributes(span.attributes).items()
-    ]
-    if span.status.code == ERROR:
-        tags.append({"key": "error", "type": "bool", "value": True})
-    parent = {"refType": "CHILD_OF", "traceID": span.trace_id.hex(), "spanID": span.parent_span_id.hex()}
-    return {
-        "service": service,
-        "traceID": span.trace_id.hex(),
-        "spanID": span.span_id.hex(),
-        "operationName": span.name,
-        "references": [parent] if span.parent_span_id else [],
-        "startTime": span.start_time_unix_nano // 1000,
-        "duration": (span.end_time_unix_nano - span.start_time_unix_nano) // 1000,
-        "tags": tags,
-    }
+def with_hex_ids(span: dict[str, Any]) -> dict[str, Any]:
+    """Ids are hexadecimal in OTLP's JSON, unlike other bytes."""
+    ids = ("traceId", "spanId", "parentSpanId")
+    return {**span, **{name: base64.b64decode(span[name]).hex() for name in ids if name in span}}
 
 
 def query(path: str, wanted: dict[str, list[str]]) -> Any:
-    """Answer as Jaeger does; spans with the same ids are shown once."""
+    """Answer as the third version of Jaeger's API does; spans with the same ids are shown once."""
     with lock:
         kept = list(spans)
-    if path == "/api/services":
-        return sorted({each["service"] for each in kept})
-    service = wanted.get("service", [""])[0]
-    traces: dict[str, dict[str, dict[str, Any]]] = {}
-    for each in kept:
-        traces.setdefault(each["traceID"], {})[each["spanID"]] = each
-    return [
-        {
-            "traceID": trace_id,
-            "spans": [{**each, "processID": each["service"]} for each in of_trace.values()],
-            "processes": {each["service"]: {"serviceName": each["service"]} for each in of_trace.values()},
+    if path == "/api/v3/services":
+        return {"services": sorted({service_of(each) for each in kept})}
+    service = wanted.get("query.serviceName", [""])[0]
+    traces = {each["span"]["traceId"] for each in kept if service_of(each) == service}
+    once = {(each["span"]["traceId"], each["span"]["spanId"]): each for each in kept}
+    return {
+        "result": {
+            "resourceSpans": [
+                {"resource": each["resource"], "scopeSpans": [{"spans": [each["span"]]}]}
+                for (trace_id, _), each in once.items()
+                if trace_id in traces
+            ]
         }
-        for trace_id, of_trace in traces.items()
-        if any(each["service"] == service for each in of_trace.values())
-    ]
+    }
+
+
+def service_of(kept: dict[str, Any]) -> str:
+    """The name of the service that made a span."""
+    for pair in kept["resource"].get("attributes", ()):
+        if pair["key"] == "service.name":
+            return str(pair["value"]["stringValue"])
+    return ""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -102,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
         """Queries."""
         url = urlsplit(self.path)
         data = query(url.path, parse_qs(url.query))
-        self.answer(json.dumps({"data": data}).encode(), "application/json", 200)
+        self.answer(json.dumps(data).encode(), "application/json", 200)
 
     def answer(self, body: bytes, kind: str, status: int) -> None:
         """Send it."""
