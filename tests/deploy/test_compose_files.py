@@ -52,7 +52,8 @@ def test_images_are_pinned_and_containers_bounded(where: str, service: dict[str,
         assert service["mem_limit"]
         assert service["cpus"]
         assert service["pids_limit"]
-        assert service["restart"] in ("unless-stopped", "on-failure")
+        # A reboot brings back what is "unless-stopped"; the bridge's own way is service.sh's.
+        assert service["restart"] == ("on-failure" if where.endswith(": bridge") else "unless-stopped")
     for port in service.get("ports", ()):
         assert port.startswith("127.0.0.1:"), where
 
@@ -127,8 +128,20 @@ def test_compose_reads_them(command: list[str], overlays: tuple[str, ...]) -> No
     made = yaml.safe_load(done.stdout)["services"]
     key = made["bridge"]["environment"]["COMPOSIO_API_KEY"]
     assert key == ("ak_demo" if "demo" in overlays else "ak_from_the_shell")
+    # A demo's ledger, or its traces, must not be taken up by the one who then puts in a key.
+    for name, folder in (("bridge", "/var/lib/otel-bridge"), ("jaeger", "/tmp")):  # noqa: S108 - in the container
+        (kept,) = [each for each in map(source_and_target, made[name]["volumes"]) if each[1] == folder]
+        assert kept[0].startswith("demo-") == ("demo" in overlays)
     # What is in neither .env nor the shell stays unset, so that the default holds.
     assert not made["bridge"]["environment"].get("OTEL_BRIDGE_START")
+
+
+def source_and_target(volume: str | dict[str, str]) -> tuple[str, str]:
+    """Of a mount as either version of compose prints it."""
+    if isinstance(volume, dict):
+        return volume["source"], volume["target"]
+    source, target, *_ = volume.split(":")
+    return source, target
 
 
 def test_the_image_is_made_as_it_is_tested() -> None:

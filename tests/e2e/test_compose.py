@@ -126,6 +126,8 @@ def test_the_demo_leads_to_traces_and_loses_none_whatever_stops_meanwhile(demo: 
     wait_until(lambda: "composio" in services(demo), WITHIN_S, "tool calls in the backend")
     wait_until(lambda: joined(demo), WITHIN_S, "a tool call under the application's span")
     assert time.monotonic() - began < WITHIN_S
+    # A demo tells nobody that it runs: where the vendor's SDK would, is this container itself.
+    assert demo("exec", "-T", "app", "python", "-c", WHERE_THE_SDK_TELLS).strip() == "127.0.0.1"
 
     # A restart in the middle, of each side.
     demo("restart", "-t", "12", "bridge")
@@ -159,6 +161,12 @@ def assert_a_stop_is_final_and_a_fall_is_not(demo: Compose) -> None:
     wait_until(lambda: demo.state("bridge")["RestartCount"] == 1, WITHIN_S, "started again")
     wait_until(lambda: ask(demo, "/livez")[0] == 200, WITHIN_S, "alive after the fall")
 
+
+WHERE_THE_SDK_TELLS = """
+import socket, urllib.parse
+from composio.core.models import _telemetry
+print(socket.gethostbyname(urllib.parse.urlsplit(_telemetry.TELEMETRY_URL).hostname))
+"""
 
 # Process 1 is the shell; what it started is the bridge.
 KILL_THE_BRIDGE = """
