@@ -92,10 +92,10 @@ def scale(measured: Measured) -> Any:
             mine = sorted((row["records"], row[what]) for row in rows if row["projects"] == projects)
             axis.plot(*zip(*mine, strict=True), marker="o", label=f"{projects} project{'s'[: projects - 1]}")
         axis.set_xscale("log")
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.5 * max(row[what] for row in rows))
         axis.set_xlabel("records waiting")
         axis.set_title(title, fontsize=9)
-        axis.legend(frameon=False)
+        axis.legend(frameon=False, loc="upper right", fontsize=8)
     return figure
 
 

@@ -102,10 +102,8 @@ def _at_a_million(measured: Measured) -> dict[str, float]:
 def _of_the_share(measured: Measured) -> dict[str, float]:
     rows = measured.numbers("quota") or ()
     return {
-        f"{how} at {quota:,} a minute": min(
-            100 * row["share"] for row in rows if (row["how"], row["quota"]) == (how, quota)
-        )
-        for how, quota in dict.fromkeys((row["how"], row["quota"]) for row in rows)
+        how: min(100 * row["share"] for row in rows if row["how"] == how)
+        for how in dict.fromkeys(row["how"] for row in rows)
     }
 
 
