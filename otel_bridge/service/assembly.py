@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from otel_bridge.receiver.client import LogsClient
 from otel_bridge.retry import Backoff
 from otel_bridge.service.circuits import telling_circuits
 from otel_bridge.service.correlations import CorrelationWait
+from otel_bridge.service.crowd import Crowd
 from otel_bridge.service.delivery import BatchDelivery
 from otel_bridge.service.identities import IdentityResolver
 from otel_bridge.service.logs import event
@@ -198,6 +199,7 @@ class Rooms:
         clock: The time.
         stop: Set when the service stops.
         observer: Hears what they do.
+        crowd: Of all their passes.
     """
 
     settings: Settings
@@ -206,6 +208,7 @@ class Rooms:
     clock: Clock
     stop: asyncio.Event
     observer: Observer = NOBODY
+    crowd: Crowd = field(default_factory=Crowd)
 
     def heard_by(self, observer: Observer) -> Rooms:
         """The same, with another who hears."""
@@ -268,4 +271,5 @@ def project_worker(
         stop=stop,
         observer=observer,
         spans=spans,
+        crowd=rooms.crowd,
     )

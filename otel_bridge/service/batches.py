@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from otel_bridge.ledger import Ledger, SetAside
+    from otel_bridge.service.crowd import Crowd
     from otel_bridge.service.delivery import BatchDelivery
     from otel_bridge.telemetry.tracing import Spans
+    from otel_bridge.times import Clock
 
 BATCH_RECORDS: Final = 256
 BATCH_BYTES: Final = 8_000_000
@@ -27,6 +29,8 @@ FIRST_BATCH_RECORDS: Final = 32
 failed, is the likeliest to be killed: it starts small and doubles with each batch that is delivered.
 """
 
+_PATIENCE_S: Final = 1.0
+"""What has come goes out after so long, although the batch is not full: the next may wait for the budget."""
 _SOURCE_DOWN: Final = 8
 
 
@@ -39,9 +43,11 @@ class Batches:
         ledger: What is done.
         spans: Makes the bridge's own spans.
         leave: Called between batches; raises where the service stops.
+        crowd: Of all passes in this process: the more, the smaller the batches.
+        clock: The time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the rooms
         self,
         project: str,
         *,
@@ -49,12 +55,16 @@ class Batches:
         ledger: Ledger,
         spans: Spans,
         leave: Callable[[], None],
+        crowd: Crowd,
+        clock: Clock,
     ) -> None:
         self._project = project
         self._delivery = delivery
         self._ledger = ledger
         self._spans = spans
         self._leave = leave
+        self._crowd = crowd
+        self._clock = clock
         self._most = FIRST_BATCH_RECORDS
         self._settling = asyncio.Lock()
         self._in_hand: tuple[list[Detail | Failure], tuple[int, int]] | None = None
@@ -90,7 +100,8 @@ class Batches:
     async def _next(self, details: DetailStream) -> list[Detail | Failure]:
         """As many details as a batch has, or what is left of them."""
         with self._spans.span("details") as span:
-            batch = await details.take(min(self._most, BATCH_RECORDS), BATCH_BYTES)
+            most = self._crowd.batch(min(self._most, BATCH_RECORDS))
+            batch = await details.take(most, BATCH_BYTES, lambda: self._clock.sleep(_PATIENCE_S))
             span.set_attribute("otel_bridge.records", len(batch))
         return batch
 

@@ -13,6 +13,7 @@ from otel_bridge.counting import counted
 from otel_bridge.ledger import Reason, Window
 from otel_bridge.service import planner
 from otel_bridge.service.batches import Batches
+from otel_bridge.service.crowd import Crowd
 from otel_bridge.service.delivery import Tally
 from otel_bridge.service.logs import event
 from otel_bridge.service.observer import NOBODY, Observer
@@ -59,6 +60,7 @@ class Collection:
         stop: Set when the service stops.
         observer: Hears what is done.
         spans: Makes the bridge's own spans.
+        crowd: Of all passes in this process.
     """
 
     def __init__(  # noqa: PLR0913 - the rooms
@@ -74,6 +76,7 @@ class Collection:
         stop: asyncio.Event,
         observer: Observer = NOBODY,
         spans: Spans | None = None,
+        crowd: Crowd | None = None,
     ) -> None:
         self.project = project
         self.ledger = ledger
@@ -84,8 +87,15 @@ class Collection:
         self._stop = stop
         self._observer = observer
         self.spans = spans or Spans()
+        self.crowd = crowd or Crowd()
         self.batches = Batches(
-            project, delivery=delivery, ledger=ledger, spans=self.spans, leave=self.leave_if_stopped
+            project,
+            delivery=delivery,
+            ledger=ledger,
+            spans=self.spans,
+            leave=self.leave_if_stopped,
+            crowd=self.crowd,
+            clock=clock,
         )
 
     @property
@@ -115,12 +125,11 @@ class Collection:
         """The present of the source, which windows are stretches of, in ms since the epoch."""
         return self.source.client.now_ms()
 
-    async def listing(self, window: Window, priority: Priority) -> Listing:
+    async def listing(self, window: Window, priority: Priority, pages: int = planner.WINDOW_PAGES) -> Listing:
         """A window's listing, incomplete where it is too full for one pass and can be split."""
-        pages = planner.WINDOW_PAGES if window.length_ms > 1 else None
         began_ms = self.now_ms()
         with self.spans.span("list") as span:
-            listing = await self.source.listing(window, priority, pages)
+            listing = await self.source.listing(window, priority, pages if window.length_ms > 1 else None)
             span.set_attribute("otel_bridge.listed", len(listing.entries))
         # A destination can hold up a pass for long; how late a record may still be found counts from here.
         return replace(listing, from_ms=window.from_ms, began_ms=began_ms)
@@ -176,7 +185,7 @@ class Collection:
             BridgeError: As ``collect``.
         """
         if not listing.entries and turn is not None:
-            await turn(self.source.details((), priority))
+            await turn(self.source.details((), priority, self.crowd))
         entries = listing.entries
         while entries:
             entries = await self._round(window, listing, entries, priority=priority, tally=tally, turn=turn)
@@ -200,7 +209,7 @@ class Collection:
         """Deliver what nobody else delivers; returns what of the window somebody else may."""
         entries = await self._unknown(entries)
         asked = [entry for entry in entries if entry.id not in self._claims]
-        async with self.source.details(_parents_first(asked), priority) as details:
+        async with self.source.details(_parents_first(asked), priority, self.crowd) as details:
             if turn is not None and await turn(details):
                 entries = await self._unknown(entries)
             left = {entry.id for entry in entries}

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from otel_bridge.receiver.models import Detail, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from types import TracebackType
 
     from otel_bridge.ledger import Reason
 
 AHEAD_RECORDS: Final = 256
-"""So many records beyond those that a reader waits for are asked for, or have come and wait to be read."""
+"""So many records beyond those that a reader waits for are asked for, or have come, where there is room."""
 AHEAD_BYTES: Final = 16_000_000
 """With so much of bodies waiting beyond those that a reader waits for, no further one is asked for."""
 _OVERTAKEN: Final = 64
@@ -57,16 +57,22 @@ class DetailStream:
         entries: What the list showed.
         fetch: Fetches one. What it raises is raised where its record would be read.
         at_once: How many are fetched at once, at most.
+        ahead: How many more than those that a reader waits for are asked for, or have come and wait.
     """
 
     def __init__(
-        self, entries: Sequence[Entry], fetch: Callable[[Entry], Awaitable[Detail | Failure]], at_once: int
+        self,
+        entries: Sequence[Entry],
+        fetch: Callable[[Entry], Awaitable[Detail | Failure]],
+        at_once: int,
+        ahead: int = AHEAD_RECORDS,
     ) -> None:
         self.all_asked = asyncio.Event()
         """Set as soon as there is none left to ask for: from then on places in flight become free."""
         self._left = deque(entries)
         self._fetch = fetch
         self._at_once = min(at_once, len(entries))
+        self._ahead = ahead
         self._places: deque[_Place] = deque()
         self._done = 0
         self._done_bytes = 0
@@ -89,25 +95,36 @@ class DetailStream:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
 
-    async def take(self, most: int, most_bytes: int) -> list[Detail | Failure]:
+    async def take(
+        self, most: int, most_bytes: int, patience: Callable[[], Coroutine[Any, Any, None]] | None = None
+    ) -> list[Detail | Failure]:
         """The next ones, once there are so many, or so much of them, or no more; empty at the end.
 
         Args:
             most: Records.
             most_bytes: Of bodies; the one that goes beyond is the last of its batch.
+            patience: Once it has ended, fewer will do, at least one; None waits for all of them.
 
         Raises:
             SourceError: The source as a whole can't be asked. What comes before it is read first.
         """
         batch: list[Detail | Failure] = []
         size = 0
+        waiting: asyncio.Task[None] | None = None
         try:
             while len(batch) < most and size < most_bytes:
                 place = self._whose_turn()
                 if place is None:
                     if not self._places and not self._left:
                         break
-                    self._wanted, self._wanted_bytes = most - len(batch), most_bytes - size
+                    over = waiting is not None and waiting.done()
+                    if over and batch:
+                        break
+                    if waiting is None and patience is not None:
+                        waiting = asyncio.create_task(patience())
+                        waiting.add_done_callback(lambda _: self._readable.set())
+                    self._wanted = 1 if over else most - len(batch)
+                    self._wanted_bytes = most_bytes - size
                     self._room.set()
                     await self._readable.wait()
                     continue
@@ -120,6 +137,8 @@ class DetailStream:
                     size += place.size
                     batch.append(place.found)
         finally:
+            if waiting is not None:
+                waiting.cancel()
             self._wanted = self._wanted_bytes = 0
             self._room.set()
         return batch
@@ -164,7 +183,7 @@ class DetailStream:
 
     def _may_ask(self) -> bool:
         return (
-            len(self._places) < AHEAD_RECORDS + self._wanted
+            len(self._places) < self._ahead + self._wanted
             and self._done_bytes < AHEAD_BYTES + self._wanted_bytes
         )
 

@@ -67,10 +67,13 @@ class Head:
             # The one that ends at the present looks back at those before it, which are committed by then.
             if after is None or after.to_ms >= now_ms:
                 return None
-            return Pass(after, Priority.HEAD, after.from_ms)
+            return Pass(after, Priority.HEAD, after.from_ms, collection.crowd.pages)
 
-        first = Pass(window, Priority.HEAD, await self._list_from(window, now_ms))
-        last, listing = await in_a_row(collection, first, following)
+        with collection.crowd.row():
+            from_ms = await self._list_from(window, now_ms)
+            pages = planner.WINDOW_PAGES if window.to_ms >= now_ms else collection.crowd.pages
+            first = Pass(window, Priority.HEAD, from_ms, pages)
+            last, listing = await in_a_row(collection, first, following)
         return not listing.complete or last.window.to_ms < now_ms
 
     def _window(self, from_ms: int | None, now_ms: int) -> Window | None:
@@ -83,7 +86,8 @@ class Head:
         looked_back = done.list_from_ms != done.window.from_ms
         self._looks_back = listing.complete or not looked_back
         if listing.complete:
-            self._span.collected(done.window, listing.count_from(done.window.from_ms))
+            records = listing.count_from(done.window.from_ms)
+            self._span.collected(done.window, records, self._collection.crowd.pages)
         elif not looked_back:
             self._span.too_full(done.window, listing.covered_ms)
 
@@ -176,7 +180,7 @@ class Backfill:
             if not listing.complete:
                 self._span.too_full(done.window, listing.covered_ms)
                 return None
-            self._span.collected(done.window, len(listing.entries))
+            self._span.collected(done.window, len(listing.entries), collection.crowd.pages)
             del planned[0]
             if done.splits is not None:
                 planned.insert(0, done.splits[1][1])
@@ -184,16 +188,20 @@ class Backfill:
                 return None
             return self._part(planned[0])
 
-        _, listing = await in_a_row(collection, self._part(planned[0]), following)
+        with collection.crowd.row():
+            _, listing = await in_a_row(collection, self._part(planned[0]), following)
         return bool(planned) or not listing.complete
 
     def _part(self, window: Window) -> Pass:
         """As much of a planned window as one pass should take."""
+        pages = self._collection.crowd.pages
         if window.length_ms <= self._span.ms:
-            return Pass(window, Priority.BACKFILL, window.from_ms, replaces=(window,))
+            return Pass(window, Priority.BACKFILL, window.from_ms, pages, replaces=(window,))
         cut = window.from_ms + self._span.ms
         part, rest = window.part(window.from_ms, cut), window.part(cut, window.to_ms)
-        return Pass(part, Priority.BACKFILL, part.from_ms, replaces=(part,), splits=(window, (part, rest)))
+        return Pass(
+            part, Priority.BACKFILL, part.from_ms, pages, replaces=(part,), splits=(window, (part, rest))
+        )
 
 
 class SecondTries:

@@ -28,6 +28,7 @@ class Pass:
         window: What is collected, and committed.
         priority: Of its requests.
         list_from_ms: Where the listing begins, in ms since the epoch: at the window or before it.
+        pages: How many pages of the list are read at most.
         replaces: The planned windows that the commit takes the place of.
         splits: A planned window that becomes these parts when the pass's turn has come.
     """
@@ -35,6 +36,7 @@ class Pass:
     window: Window
     priority: Priority
     list_from_ms: int
+    pages: int
     replaces: tuple[Window, ...] = ()
     splits: tuple[Window, Sequence[Window]] | None = None
 
@@ -101,7 +103,7 @@ class _Running:
         try:
             with collection.tracing(plan.window):
                 wanted = replace(plan.window, from_ms=plan.list_from_ms)
-                listing = await collection.listing(wanted, plan.priority)
+                listing = await collection.listing(wanted, plan.priority, plan.pages)
                 self.listed.set_result(listing)
                 if not listing.complete:
                     return

@@ -26,7 +26,7 @@ LONGEST_SPAN_MS = 24 * 3_600_000
 LOOK_BACK_MS = 30_000
 """How far before its window a poll looks at most: what comes later than that is found by the re-checks."""
 
-_GOAL_RECORDS = WINDOW_PAGES * PAGE_RECORDS * 6 // 10
+_GOAL_SHARE = 0.6
 _MERGED_RECORDS = WINDOW_PAGES * PAGE_RECORDS * 8 // 10
 _SLACK_SHARE = 4
 _LEAST_LOOK_BACK_MS = 10_000
@@ -49,12 +49,12 @@ class Span:
         """
         self.ms = max(1, min(window.length_ms // 2, covered_ms * 6 // 10))
 
-    def collected(self, window: Window, records: int) -> None:
-        """The window held this many records."""
+    def collected(self, window: Window, records: int, pages: int = WINDOW_PAGES) -> None:
+        """The window held this many records, and the next one may have so many pages."""
         if window.length_ms < self.ms:
             return  # it ended at the present, and says nothing of density
         density = max(records, 1) / window.length_ms
-        goal = round(_GOAL_RECORDS / density)
+        goal = round(_GOAL_SHARE * pages * PAGE_RECORDS / density)
         self.ms = max(1, min(goal, self.ms * 4, LONGEST_SPAN_MS))
 
 

@@ -18,13 +18,14 @@ from otel_bridge.errors import (
 from otel_bridge.ledger import Reason, Window
 from otel_bridge.receiver.budget import Priority
 from otel_bridge.receiver.models import Detail, Entry, Filter
-from otel_bridge.service.detail_stream import DetailStream, Failure
+from otel_bridge.service.detail_stream import AHEAD_RECORDS, DetailStream, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from otel_bridge.receiver.client import LogsClient
     from otel_bridge.receiver.page import UnreadableEntry
+    from otel_bridge.service.crowd import Crowd
     from otel_bridge.settings import DetailPolicy
 
 _PARENTS_KEPT = 128
@@ -130,13 +131,17 @@ class ProjectSource:
             return None
         return summary.tool_calls
 
-    def details(self, entries: Sequence[Entry], priority: Priority) -> DetailStream:
+    def details(
+        self, entries: Sequence[Entry], priority: Priority, crowd: Crowd | None = None
+    ) -> DetailStream:
         """The details of listed entries, in their order; what the policy leaves out keeps what the list said.
 
         Where the source as a whole can't be asked, reading raises a SourceError. A single record's failure is
         read in its place.
         """
-        return DetailStream(entries, lambda entry: self._listed(entry, priority), self._concurrency)
+        at_once = self._concurrency
+        ahead = AHEAD_RECORDS if crowd is None else crowd.ahead(AHEAD_RECORDS, least=at_once)
+        return DetailStream(entries, lambda entry: self._listed(entry, priority), at_once, ahead)
 
     def details_of(self, log_ids: Sequence[str], priority: Priority) -> DetailStream:
         """The details of these ids, whatever the policy; as ``details``."""

@@ -24,6 +24,7 @@ from otel_bridge.ledger import Lane
 from otel_bridge.retry import Backoff
 from otel_bridge.service.claims import Claims
 from otel_bridge.service.collection import Collection, Stopped
+from otel_bridge.service.crowd import Crowd
 from otel_bridge.service.daily_check import DailyCheck
 from otel_bridge.service.delivery import Tally
 from otel_bridge.service.lanes import Backfill, Head, Rechecks, SecondTries
@@ -74,6 +75,7 @@ class ProjectWorker:
         backoff: How long to wait after a failed pass.
         observer: Hears what is done.
         spans: Makes the bridge's own spans.
+        crowd: Of all passes in this process; None where it is alone.
     """
 
     def __init__(  # noqa: PLR0913 - the rooms
@@ -88,6 +90,7 @@ class ProjectWorker:
         backoff: Backoff | None = None,
         observer: Observer = NOBODY,
         spans: Spans | None = None,
+        crowd: Crowd | None = None,
     ) -> None:
         self._options = options
         self._ledger = ledger
@@ -95,7 +98,7 @@ class ProjectWorker:
         self._stop = stop
         self._observer = observer
         self._backoff = backoff or Backoff(first_s=1.0, most_s=60.0, attempts=None)
-        claims = Claims()
+        claims, crowd = Claims(), crowd or Crowd()
         live, past = (
             Collection(
                 options.project,
@@ -108,6 +111,7 @@ class ProjectWorker:
                 stop=stop,
                 observer=observer,
                 spans=spans,
+                crowd=crowd,
             )
             for each in (delivery, delivery.unmeasured())
         )

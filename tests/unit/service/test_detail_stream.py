@@ -163,3 +163,27 @@ async def test_it_says_when_the_last_one_has_been_asked_for() -> None:
         source.held["log_2"].set()
         await stream.all_asked.wait()
     assert DetailStream([], source.fetch, at_once=4).all_asked.is_set()
+
+
+async def test_what_has_come_is_read_when_patience_ends_although_there_is_more() -> None:
+    source = Source()
+    source.held = {"log_3": asyncio.Event(), "log_4": asyncio.Event()}
+    enough = asyncio.Event()
+
+    async def patience() -> None:
+        await enough.wait()
+
+    async with DetailStream(entries(6), source.fetch, at_once=6) as stream:
+        taking = asyncio.create_task(stream.take(6, MANY, patience))
+        await settle()
+        assert not taking.done()
+        enough.set()
+        assert ids(await taking) == ["log_0", "log_1", "log_2"]
+        # Nothing has come: patience does not make an empty batch, which would be the end.
+        taking = asyncio.create_task(stream.take(6, MANY, patience))
+        await settle()
+        assert not taking.done()
+        source.held["log_3"].set()
+        assert ids(await taking) == ["log_3"]
+        source.held["log_4"].set()
+        assert ids(await stream.take(6, MANY)) == ["log_4", "log_5"]

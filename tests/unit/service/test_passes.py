@@ -150,6 +150,8 @@ async def test_a_cancelled_step_leaves_nothing_under_way(bridge: Any) -> None:
     await begun.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+    await bridge.clock.sleep(5)  # then the simulated clock rests as well
+    await asyncio.sleep(0)
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
 
