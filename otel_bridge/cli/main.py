@@ -26,6 +26,8 @@ def main() -> None:
     # Modules, classes and schemas live as long as the process. Collecting garbage around them again and again
     # took an eighth of a drain's time.
     gc.freeze()
+    # A record's values hold no cycles: looking for some after every 700 of them takes another 4 %.
+    gc.set_threshold(10_000, 10, 10)
     sys.exit(run(sys.argv[1:]))
 
 
