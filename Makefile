@@ -39,7 +39,13 @@ imports: $(VENV)/.dev
 
 ## e2e       real processes, real signals, real backends where they are there; faults, deployment files, documentation
 e2e: $(VENV)/.test sdk
-	$(BIN)/python -m pytest --quiet --numprocesses=3 tests/e2e tests/faults tests/deploy tests/docs
+	$(BIN)/python -m pytest --quiet --numprocesses=3 --ignore=tests/e2e/test_demo_from_nothing.py \
+	  tests/e2e tests/faults tests/deploy tests/docs
+
+## demo-from-nothing  docker-compose up of the demo, every image built anew: how long until traces are there
+.PHONY: demo-from-nothing
+demo-from-nothing: $(VENV)/.test
+	$(BIN)/python -m pytest --quiet tests/e2e/test_demo_from_nothing.py
 
 # Both runs keep their data apart, since the second must not replace the first.
 coverage: $(VENV)/.dev

@@ -133,11 +133,15 @@ class Compose:
     Attributes:
         files: The compose files, first the root's.
         ports: Where its published ports are, by their variable.
+        root: The folder that the files are in.
+        tag: The tag of the images that it builds.
     """
 
     files: Sequence[str]
     name: str = field(default_factory=lambda: f"otelbridge{uuid.uuid4().hex[:8]}")
     ports: dict[str, int] = field(default_factory=dict)
+    root: Path = ROOT
+    tag: str = "local"
 
     def __call__(
         self, *arguments: str, files: Sequence[str] = (), timeout_s: float = 180, check: bool = True
@@ -156,12 +160,12 @@ class Compose:
         ports = {name: str(port) for name, port in self.ports.items()}
         done = subprocess.run(
             command,
-            cwd=ROOT,
+            cwd=self.root,
             capture_output=True,
             text=True,
             timeout=timeout_s,
             check=False,
-            env=environment(VISITS_EVERY_S="2", **ports),
+            env=environment(VISITS_EVERY_S="2", OTEL_BRIDGE_TAG=self.tag, **ports),
         )
         assert not check or done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -186,10 +190,11 @@ class Compose:
 
 
 @contextlib.contextmanager
-def project(*files: str) -> Iterator[Compose]:
-    """A project with ports of its own; everything it made is removed at the end."""
+def project(*files: str, root: Path = ROOT, tag: str = "local") -> Iterator[Compose]:
+    """A project with ports of its own; everything it made, but for images, is removed at the end."""
     names = ("OTEL_BRIDGE_PORT", "JAEGER_UI_PORT", "JAEGER_OTLP_GRPC_PORT", "JAEGER_OTLP_HTTP_PORT")
-    compose = Compose(("docker-compose.yml", *files), ports={name: free_port() for name in names})
+    ports = {name: free_port() for name in names}
+    compose = Compose(("docker-compose.yml", *files), ports=ports, root=root, tag=tag)
     try:
         yield compose
     finally:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 import time
-import urllib.error
-import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from composed_demo import ask, joined, services, spans
 from docker_engine import (
     BASE,
     BRIDGE,
@@ -21,7 +20,6 @@ from docker_engine import (
     require_docker,
     wait_until,
 )
-from jaeger_query import SERVICES, StoredSpan, search_path, spans_of
 
 from otel_bridge import __version__
 
@@ -181,46 +179,11 @@ else:
 """
 
 
-def ask(compose: Compose, path: str, port: str = "OTEL_BRIDGE_PORT") -> tuple[int, Any]:
-    """GET; the status and the JSON, whatever the status is."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{compose.ports[port]}{path}", timeout=20) as answer:
-            return answer.status, as_json(answer.read())
-    except urllib.error.HTTPError as error:
-        return error.code, as_json(error.read())
-    except (OSError, ValueError):
-        return 0, None
-
-
-def as_json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError:
-        return body.decode()
-
-
 def not_ready(compose: Compose, word: str) -> str:
     """The reasons of /readyz once it answers 503 and they hold the word."""
     status, answer = ask(compose, "/readyz")
     text = json.dumps(answer)
     return text if status == 503 and re.search(word, text, re.IGNORECASE) else ""
-
-
-def services(compose: Compose) -> list[str]:
-    return (ask(compose, SERVICES, "JAEGER_UI_PORT")[1] or {}).get("services") or []
-
-
-def spans(compose: Compose, service: str) -> list[StoredSpan]:
-    """Every span of the traces that the service has a part in."""
-    status, answer = ask(compose, search_path(service), "JAEGER_UI_PORT")
-    return spans_of(answer) if status == 200 else []
-
-
-def joined(compose: Compose) -> bool:
-    """Whether a tool call of the bridge's stands under a span of the application's, in the app's trace."""
-    found = spans(compose, "support-agent")
-    of_app = {(span.trace_id, span.span_id) for span in found if span.service == "support-agent"}
-    return any((span.trace_id, span.parent_id) in of_app for span in found if span.service == "composio")
 
 
 def emulated(compose: Compose) -> set[str]:
