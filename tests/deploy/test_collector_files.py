@@ -8,6 +8,8 @@ import pytest
 import yaml
 from query_names import DEPLOY
 
+from otel_bridge.mapping.conventions import SCOPE_NAME
+
 FOLDER = DEPLOY / "otel-collector"
 DESTINATIONS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "base")
 
@@ -51,7 +53,9 @@ def test_what_was_acknowledged_survives_an_outage_and_a_restart(destination: str
         # 0 is for ever.
         assert exporter["retry_on_failure"] == {"enabled": True, "max_elapsed_time": "0s"}
     for name, pipeline in whole["service"]["pipelines"].items():
-        assert pipeline["processors"] == ["memory_limiter", "batch"], name
+        # The limiter refuses before anything is done; batches are of what is sent.
+        assert pipeline["processors"][0] == "memory_limiter", name
+        assert pipeline["processors"][-1] == "batch", name
 
 
 def test_destinations_can_be_combined() -> None:
@@ -65,8 +69,19 @@ def test_destinations_can_be_combined() -> None:
     assert len(set(pipelines)) == len(pipelines)
 
 
+def test_datadog_gets_one_operation_that_counts_every_call_of_the_bridge_and_of_nothing_else() -> None:
+    parts = yaml.safe_load((FOLDER / "datadog.yaml").read_text())
+    processor = parts["processors"]["attributes/datadog"]
+    assert processor["include"] == {"match_type": "strict", "libraries": [{"name": SCOPE_NAME}]}
+    assert {each["key"] for each in processor["actions"]} == {"operation.name", "_dd.measured"}
+    # Naming by the span makes an operation of each tool, and another one than statistics have.
+    assert "traces" not in parts["exporters"]["datadog"]
+
+
 def test_no_file_holds_a_key() -> None:
     for path in FOLDER.glob("*.yaml"):
         for line in path.read_text().splitlines():
             if any(word in line for word in ("key:", "authorization:", "api-key:")) and "${env:" not in line:
-                assert line.lstrip().startswith("#") or "fail_on_invalid_key" in line, f"{path.name}: {line}"
+                # The key of an attribute, and what to do about a key, are none.
+                plain = "action: insert" in line or "fail_on_invalid_key" in line
+                assert line.lstrip().startswith("#") or plain, f"{path.name}: {line}"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from programs import collector_with_datadog, program, run
 from query_names import DEPLOY, dashboard_queries, data_sources
 
 if TYPE_CHECKING:
@@ -17,32 +15,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.backend
 PROMETHEUS = "apt-get install prometheus"
-
-
-def program(name: str, how: str, *, required: bool = False) -> str:
-    """A program's path; where there is none the test is skipped, or fails where it is required."""
-    found = os.environ.get(f"{name.upper()}_BIN") or shutil.which(name)
-    if found is None:
-        reason = f"{name} is not there: {how}"
-        if required and os.environ.get("OTEL_BRIDGE_REQUIRE_BACKENDS") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
-
-
-def run(*command: str, cwd: Path | None = None, **environment: str) -> str:
-    """Run to its end; gives all it wrote. A failure fails the test."""
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=60,
-        env={**os.environ, **environment},
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def test_prometheus_reads_its_configuration_and_rules() -> None:
@@ -88,9 +60,8 @@ def test_jaeger_takes_its_configuration(files: tuple[str, ...]) -> None:
     ids="+".join,
 )
 def test_the_collector_takes_its_configuration(files: tuple[str, ...]) -> None:
-    collector = program("otelcol", "set OTELCOL_BIN to an otelcol-contrib 0.155 or newer")
-    if "datadog" in files and not {"exporter", "connector"} <= datadog_parts(collector):
-        pytest.skip("this Collector lacks Datadog's parts: take the contrib distribution")
+    how = "set OTELCOL_BIN to an otelcol-contrib 0.155 or newer"
+    collector = collector_with_datadog() if "datadog" in files else program("otelcol", how)
     folder = DEPLOY / "otel-collector"
     options = [f"--config=file:{folder / file}.yaml" for file in ("base", *files)]
     run(
@@ -103,16 +74,6 @@ def test_the_collector_takes_its_configuration(files: tuple[str, ...]) -> None:
         GRAFANA_CLOUD_AUTHORIZATION="Basic made-up",
         DD_API_KEY="0123456789abcdef0123456789abcdef",
     )
-
-
-def datadog_parts(collector: str) -> set[str]:
-    """Which of Datadog's parts a Collector was built with."""
-    components = yaml.safe_load(run(collector, "components"))
-    return {
-        kind.removesuffix("s")
-        for kind in ("exporters", "connectors")
-        if any(part["name"] == "datadog" for part in components.get(kind) or ())
-    }
 
 
 def test_loki_takes_its_configuration() -> None:
