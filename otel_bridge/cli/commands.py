@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from typer.main import get_command
 
 from otel_bridge import __version__
@@ -21,8 +20,6 @@ from otel_bridge.cli.program import program
 from otel_bridge.cli.verify import verify
 from otel_bridge.cli.worker import served, worker
 from otel_bridge.counting import counted
-from otel_bridge.exporter.json_format import to_otlp_json
-from otel_bridge.exporter.terminal import render_traces
 from otel_bridge.service import holders, runner
 from otel_bridge.service import show as showing
 from otel_bridge.service import status as reporting
@@ -105,9 +102,15 @@ def show(
     projects = chosen_projects(settings, project)
     shown = asyncio.run(showing.show(settings, log_id, SystemClock(), projects))
     if form is ShowForm.OTLP_JSON:
+        from otel_bridge.exporter.json_format import to_otlp_json  # noqa: PLC0415 - the service does without
+
         typer.echo(to_otlp_json(shown.family[:1]))
         return
     if shown.family[0].span is not None:
+        from rich.console import Console  # noqa: PLC0415 - the service does without
+
+        from otel_bridge.exporter.terminal import render_traces  # noqa: PLC0415 - as above
+
         console = Console()
         console.print(render_traces(shown.family, console.width))
     for line in explain(shown.record, shown.family[0], shown.identity):
@@ -199,6 +202,8 @@ def demo(
     ] = False,
 ) -> None:
     """Show it all at work: no account, no Docker, nothing set."""
+    from rich.console import Console  # noqa: PLC0415 - the service does without
+
     from otel_bridge.service.demo import demo as show_all  # noqa: PLC0415 - no other command needs it
 
     asyncio.run(show_all(Console(), SystemClock(), program(), keep_running=keep_running))

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import requests
+from otel_bridge.left_out import left_out
+
+# It guesses the encoding of an answer that names none, for 2 MB. OTLP's answers are protobuf.
+with left_out("chardet", "charset_normalizer"):
+    import requests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
