@@ -170,6 +170,21 @@ def test_a_key_that_is_refused(
     del around
 
 
+def test_a_refused_key_of_the_settings_file_is_named_by_its_place(
+    around: Surroundings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "bridge.yaml"
+    settings.write_text("projects: [{name: shop, api_key: ak_invalid}]")
+    (line,) = Checked(capsys, "--no-send", "--config", str(settings)).failed
+    assert f"401: the key from {settings}: projects.0.api_key is not accepted" in line
+    assert "COMPOSIO_API_KEY" not in line
+    assert run(["run", "--once", "--config", str(settings)]) == 1
+    logged = capsys.readouterr()
+    assert f"the key from {settings}: projects.0.api_key is not accepted" in logged.out + logged.err
+    assert "ak_invalid" not in logged.out + logged.err
+    del around
+
+
 def test_a_source_that_is_not_there(
     around: Surroundings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
