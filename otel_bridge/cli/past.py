@@ -19,7 +19,7 @@ from otel_bridge.ledger import open_ledger
 from otel_bridge.service.backfill import Backfill, Progress
 from otel_bridge.service.ranges import past_range
 from otel_bridge.service.status import describe_set_aside
-from otel_bridge.times import SystemClock
+from otel_bridge.times import SystemClock, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,7 +121,7 @@ def _shown(console: Console) -> Iterator[tuple[Callable[[str], None], Callable[[
 
 def _line(progress: Progress, elapsed_s: float) -> str:
     share = 1.0 if not progress.total_ms else 1 - progress.left_ms / progress.total_ms
-    left = f", {elapsed_s / share * (1 - share):.0f} s left" if 0 < share < 1 else ""
+    left = f", {format_seconds(round(elapsed_s / share * (1 - share)))} left" if 0 < share < 1 else ""
     return f"{share:4.0%} of the range{left}{_facts(progress, elapsed_s)}"
 
 

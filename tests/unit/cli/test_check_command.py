@@ -139,7 +139,7 @@ def test_what_fails_says_what_to_do(
     for words in (
         ("ledger", "OTEL_BRIDGE_STATE"),
         ("COMPOSIO_API_KEY is not set", "dashboard"),
-        ("Datadog takes nothing older than 18h", "set OTEL_BRIDGE_START"),
+        ("Datadog takes nothing older than 18 h", "set OTEL_BRIDGE_START (start) to 18h or less"),
         ("127.0.0.1:9", "OTEL_EXPORTER_OTLP_ENDPOINT"),
         ("nowhere.invalid:8790 can't be had", "set OTEL_BRIDGE_LISTEN"),
     ):
