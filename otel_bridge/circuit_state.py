@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from otel_bridge.times import format_duration, format_time
+from otel_bridge.times import format_seconds, format_time
 
 
 class Phase(StrEnum):
@@ -47,13 +47,17 @@ class CircuitState:
         """For people, in one line."""
         if self.since_ms is None or self.retry_in_s is None:
             return f"{self.name} is up"
-        lasted = format_duration(max(1, round(self.lasted_s)) * 1000)
-        next_try = "now" if not self.retry_in_s else f"in {max(1, round(self.retry_in_s))} s"
+        lasted = _whole(self.lasted_s)
+        next_try = "now" if not self.retry_in_s else f"in {_whole(self.retry_in_s)}"
         failures = f"{self.failures} failure{'' if self.failures == 1 else 's'}"
         return (
             f"{self.name} is down since {format_time(self.since_ms)[11:19]} UTC, {failures} in {lasted};"
             f" next try {next_try}: {self.reason}"
         )
+
+
+def _whole(seconds: float) -> str:
+    return format_seconds(max(1, round(seconds)))
 
 
 OnChange = Callable[[CircuitState, CircuitState], object]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_FOR_PEOPLE = {"m": "min"}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 _DURATION = re.compile(rf"^(?:{_PART.pattern}\s*)+$")
 DURATION_FORM = "a duration such as 5s, 2m, 1h30m or 7d"
@@ -54,15 +55,41 @@ def parse_time_ms(text: str, now_ms: int) -> int:
 
 
 def format_duration(ms: int) -> str:
-    """Write a duration for people: two units at most, such as ``1h 30m``, ``5s`` or ``250ms``."""
-    if ms < 1000:  # noqa: PLR2004 - a second in ms
-        return f"{ms}ms"
+    """Write a duration for people: two units at most, such as ``1 h 30 min``, ``5 s`` or ``250 ms``."""
+    return " ".join(f"{count} {_FOR_PEOPLE.get(unit, unit)}" for count, unit in _parts(ms)[:2])
+
+
+def format_length(ms: float) -> str:
+    """Write a measure for people: as ``format_duration``, finer below a minute (``1.20 s``, ``40 µs``)."""
+    if 0 < ms < 1:
+        return f"{int(ms * 1000)} µs"
+    if _UNITS_MS["s"] <= ms < _UNITS_MS["m"]:
+        return f"{int(ms / 10) / 100:.2f} s"
+    return format_duration(max(int(ms), 0))
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a time limit or a wait for people: as ``format_duration``, with its fraction where it has one."""
+    ms = seconds * _UNITS_MS["s"]
+    return format_length(ms) if ms % _UNITS_MS["s"] else format_duration(int(ms))
+
+
+def setting_of_duration(ms: int) -> str:
+    """Write a duration as a setting takes it, whole: ``1h30m``, ``5s`` or ``250ms``."""
+    short = "".join(f"{count}{unit}" for count, unit in _parts(ms)[:2]) if ms else "0s"
+    return short if parse_duration_ms(short) == ms else f"{ms}ms"
+
+
+def _parts(ms: int) -> list[tuple[int, str]]:
+    """A duration in days, hours, minutes and seconds, those that are not 0; in ms below a second."""
+    if ms < _UNITS_MS["s"]:
+        return [(ms, "ms")]
     parts = []
     for unit in ("d", "h", "m", "s"):
         count, ms = divmod(ms, _UNITS_MS[unit])
         if count:
-            parts.append(f"{count}{unit}")
-    return " ".join(parts[:2])
+            parts.append((count, unit))
+    return parts
 
 
 def format_time(ms: int) -> str:

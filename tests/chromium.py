@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def chromium() -> str:
 def screenshot(url: str, file: Path, size: tuple[int, int], *, dark: bool = False) -> str:
     """Draw a page into a PNG; gives what the browser's console said."""
     shot = [f"--screenshot={file}", "--hide-scrollbars", "--enable-logging=stderr"]
-    done = _run(url, file.parent, size, dark, *shot)
+    done = _run(url, size, dark, *shot)
     assert file.exists(), done.stderr
     return "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
 
@@ -60,7 +61,7 @@ def found_on(
     library = library.replace("</script", "<\\/script")
     scripts = f"<script>{library}</script><script>{whole}</script></body>"
     file.write_text(page.replace("</body>", scripts))
-    done = _run(file.as_uri(), folder, size, dark, "--dump-dom", "--virtual-time-budget=2000")
+    done = _run(file.as_uri(), size, dark, "--dump-dom", "--virtual-time-budget=2000")
     result = _RESULT.search(done.stdout)
     assert result is not None, done.stderr
     return json.loads(html.unescape(result[1]))
@@ -79,25 +80,26 @@ def first_pixel(png: Path) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _run(
-    url: str, folder: Path, size: tuple[int, int], dark: bool, *arguments: str
-) -> subprocess.CompletedProcess[str]:
+def _run(url: str, size: tuple[int, int], dark: bool, *arguments: str) -> subprocess.CompletedProcess[str]:
     liking = ["--blink-settings=preferredColorScheme=0"] if dark else []
-    command = [
-        chromium(),
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-quic",
-        "--disable-sync",
-        "--no-first-run",
-        f"--user-data-dir={folder / 'profile'}",
-        f"--window-size={size[0]},{size[1]}",
-        *liking,
-        *arguments,
-        url,
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    # Two that run at once can't share a profile, and what is drawn may go to a folder of all of them. What
+    # ends last may still write into it.
+    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
+        command = [
+            chromium(),
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-quic",
+            "--disable-sync",
+            "--no-first-run",
+            f"--user-data-dir={profile}",
+            f"--window-size={size[0]},{size[1]}",
+            *liking,
+            *arguments,
+            url,
+        ]
+        return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)

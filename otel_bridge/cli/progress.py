@@ -11,6 +11,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from otel_bridge.counting import counted
+from otel_bridge.times import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +53,7 @@ def shown() -> Iterator[tuple[Callable[[str], None], Callable[[Progress], None]]
 
 def _line(progress: Progress, elapsed_s: float) -> str:
     share = 1.0 if not progress.total_ms else 1 - progress.left_ms / progress.total_ms
-    left = f", {elapsed_s / share * (1 - share):.0f} s left" if 0 < share < 1 else ""
+    left = f", {format_seconds(round(elapsed_s / share * (1 - share)))} left" if 0 < share < 1 else ""
     return f"{share:4.0%} of the range{left}{_facts(progress, elapsed_s)}"
 
 

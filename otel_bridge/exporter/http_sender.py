@@ -36,6 +36,7 @@ from otel_bridge.exporter.sender import (
     read_response,
 )
 from otel_bridge.http1.transport import FreeListTransport, proxied
+from otel_bridge.times import format_seconds
 
 _KEPT_CONNECTIONS: Final = 4
 _GZIP_LEVEL: Final = 1  # less than half the time of level 6 for nearly the same size
@@ -89,7 +90,9 @@ class HttpSender:
             async with asyncio.timeout(self._destination.timeout_ms / 1000):
                 response, content = await self._post(body)
         except TimeoutError:
-            raise self._unavailable(f"no answer in {self._destination.timeout_ms} ms") from None
+            raise self._unavailable(
+                f"no answer in {format_seconds(self._destination.timeout_ms / 1000)}"
+            ) from None
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
             raise self._refused(str(error)) from None
         except httpx.RequestError as error:

@@ -16,7 +16,7 @@ from rich.text import Text
 from otel_bridge.exporter.sender import one_line
 from otel_bridge.exporter.trace_tree import Row, Trace, traces
 from otel_bridge.signals import Delivery, LogRecord, Outcome, Severity, StatusCode
-from otel_bridge.times import format_time
+from otel_bridge.times import format_length, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _PREFIX: Final = "execute_tool "
 _PALETTE: Final = ("cyan", "magenta", "yellow", "blue", "green", "bright_cyan", "bright_magenta")
 _ERROR: Final = "red"
 _QUIET: Final = "dim"
-_DURATION_CELLS: Final = 8
+_LENGTH_CELLS: Final = 8
 _MOST_LABEL: Final = 60
 _LEAST_WIDTH: Final = 40
 _NS_PER_MS: Final = 1_000_000
@@ -96,18 +96,21 @@ def render_traces(deliveries: Sequence[Delivery], width: int, look: Look | None 
 
 
 def _trace_lines(trace: Trace, width: int, look: Look, palette: dict[str, str]) -> list[Text]:
-    # The same for every trace of a width, so that bars stand in line from one trace to the next.
+    # The same for every trace of a width that has no call of minutes, so that bars stand in line from one
+    # trace to the next.
+    lengths = [_length(row.span.start_ns, row.span.end_ns) for row in trace.rows]
+    length_cells = max(_LENGTH_CELLS, *map(len, lengths))
     label_cells = min(width * 45 // 100, _MOST_LABEL)
-    bar_cells = width - len(" ") - label_cells - len("  ") - len(" ") - _DURATION_CELLS
+    bar_cells = width - len(" ") - label_cells - len("  ") - len(" ") - length_cells
     lines = _header(trace, width, look)
-    for row in trace.rows:
+    for row, length in zip(trace.rows, lengths, strict=True):
         failed = row.span.status is StatusCode.ERROR
         guide = _guide(row, label_cells)
         name = Text(_name(row), _ERROR if failed else "default", no_wrap=True)
         name.truncate(label_cells - cell_len(guide), overflow="ellipsis", pad=True)
         line = Text(no_wrap=True).append(f" {guide}", _QUIET).append(name).append("  ")
         line.append(_bar(row, trace, bar_cells), _ERROR if failed else _color(row, look, palette))
-        line.append(f" {_duration(row.span.end_ns - row.span.start_ns):>{_DURATION_CELLS}}", _QUIET)
+        line.append(f" {length:>{length_cells}}", _QUIET)
         lines.append(line)
         if failed and row.span.status_message:
             lines.append(_message(row, width))
@@ -122,7 +125,7 @@ def _header(trace: Trace, width: int, look: Look) -> list[Text]:
     title.append(
         _attribute(dict(first.delivery.resource.attributes), "service.name") or "trace", "bold default"
     )
-    facts = [f"{calls} call{'s' if calls != 1 else ''}", _duration(trace.end_ns - trace.start_ns)]
+    facts = [f"{calls} call{'s' if calls != 1 else ''}", _length(trace.start_ns, trace.end_ns)]
     title.append(f"  {' · '.join(facts)}", "default")
     if failures:
         title.append(f" · {failures} failed", f"bold {_ERROR}")
@@ -204,15 +207,5 @@ def _clean(text: str) -> str:
     return one_line(text)
 
 
-def _duration(ns: int) -> str:
-    ns = max(ns, 0)
-    if ns < _NS_PER_MS:
-        return f"{ns // 1000} µs" if ns else "0 ms"
-    if ns < 1000 * _NS_PER_MS:
-        return f"{ns // _NS_PER_MS} ms"
-    seconds = ns / 1e9
-    if seconds < 60:  # noqa: PLR2004 - a minute
-        return f"{seconds:.2f} s"
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {int(seconds):02}s"
+def _length(start_ns: int, end_ns: int) -> str:
+    return format_length((end_ns - start_ns) / _NS_PER_MS)

@@ -22,6 +22,7 @@ from otel_bridge.errors import LedgerError
 from otel_bridge.ledger.postgres_faults import explain, is_connection_lost, is_passing, is_worth_waiting
 from otel_bridge.ledger.postgres_migrate import migrate, steps
 from otel_bridge.retry import Backoff
+from otel_bridge.times import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -170,15 +171,17 @@ class PostgresDatabase:
                     return await self._try(work, isolation, attempt)
             except TimeoutError:
                 self._doubtful = True
-                raise LedgerError(f"The ledger {self.where} did not answer within {CALL_S:.0f} s") from None
+                raise LedgerError(
+                    f"The ledger {self.where} did not answer within {format_seconds(CALL_S)}"
+                ) from None
             except PoolTimeout:
                 self._doubtful = True
                 failures += 1
                 if failures == 1:
                     continue  # a connection of one's own tells what is wrong, or that it has passed
                 raise LedgerError(
-                    f"The ledger {self.where} gave no connection within {_POOL_S:.0f} s: it has too few, "
-                    "or it can't be reached"
+                    f"The ledger {self.where} gave no connection within {format_seconds(_POOL_S)}: it has "
+                    "too few, or it can't be reached"
                 ) from None
             except psycopg.Error as error:
                 self._doubtful = self._doubtful or is_connection_lost(error)

@@ -6,6 +6,7 @@ cut, freed of control characters, and the key is masked wherever it is echoed.
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ from otel_bridge.receiver.routes import Route
 _MOST_TEXT: Final = 300
 _TOO_EARLY: Final = 425  # http.HTTPStatus has it only by another name in some versions
 _NOT_NOW: Final = {HTTPStatus.REQUEST_TIMEOUT, _TOO_EARLY}
+
+KEY_PLACE: Final = re.compile(r"(?<=: the key from ).+?(?= is not accepted| may not read this)")
+"""Where the refused key comes from, in the words of ``advice``."""
 
 
 @value(frozen=True, slots=True)
@@ -40,7 +44,9 @@ class Answer:
         return f"Answer(status={self.status}, {len(self.body)} bytes)"
 
 
-def trouble_of(route: Route, answer: Answer, *, now_ms: int, secret: str) -> SourceError | None:
+def trouble_of(
+    route: Route, answer: Answer, *, now_ms: int, secret: str, key_from: str
+) -> SourceError | None:
     """Say what is wrong with an answer; None where nothing is.
 
     Args:
@@ -48,6 +54,7 @@ def trouble_of(route: Route, answer: Answer, *, now_ms: int, secret: str) -> Sou
         answer: What came.
         now_ms: Ms since the epoch, for a Retry-After that is a date.
         secret: The key, to be masked.
+        key_from: Where the key comes from.
     """
     status = answer.status
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
@@ -55,7 +62,7 @@ def trouble_of(route: Route, answer: Answer, *, now_ms: int, secret: str) -> Sou
     said = f"{route.label} was answered with {status}"
     if status < HTTPStatus.BAD_REQUEST:
         return SourceRefused(f"{said}{_redirect(answer.headers, secret)}", status)
-    said += advice(status, route) + vendor_text(answer.body, secret)
+    said += advice(status, route, key_from) + vendor_text(answer.body, secret)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return SourceBusy(said, read_retry_after_s(answer.headers, now_ms))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _NOT_NOW:
@@ -65,15 +72,12 @@ def trouble_of(route: Route, answer: Answer, *, now_ms: int, secret: str) -> Sou
     return SourceRefused(said, status)
 
 
-def advice(status: int, route: Route) -> str:
+def advice(status: int, route: Route, key_from: str) -> str:
     """What a person can do about a status, as the continuation of a sentence; empty where that is nothing."""
     if status == HTTPStatus.UNAUTHORIZED:
-        return ": the key in COMPOSIO_API_KEY (api_key) is not accepted"
+        return f": the key from {key_from} is not accepted"
     if status == HTTPStatus.FORBIDDEN:
-        return (
-            ": the key in COMPOSIO_API_KEY (api_key) may not read this;"
-            ' it needs the permission "Observability: Read"'
-        )
+        return f': the key from {key_from} may not read this; it needs the permission "Observability: Read"'
     if status == HTTPStatus.NOT_FOUND and route is not Route.DETAIL:
         return ": there is no such route below COMPOSIO_BASE_URL (base_url)"
     return ""

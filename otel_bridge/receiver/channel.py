@@ -64,6 +64,7 @@ class Channel:
         *,
         base_url: str,
         api_key: SecretStr,
+        key_from: str,
         budget: Budget,
         clock: Clock,
         timeout_s: float,
@@ -78,6 +79,7 @@ class Channel:
         self._circuit = circuit or source_circuit(self.base_url, clock)
         self._patience = Patience(backoff.attempts, _MOST_WAIT_S)
         self._api_key = api_key
+        self._key_from = key_from
         self._budget = budget
         self._clock = clock
         self.source_clock = SourceClock(clock)
@@ -90,7 +92,7 @@ class Channel:
         self._headers = httpx.Headers(
             {
                 "host": httpx.URL(self.base_url).netloc.decode("ascii"),
-                "x-api-key": _sendable(self.secret),
+                "x-api-key": _sendable(self.secret, key_from),
                 "user-agent": f"otel-bridge/{__version__}",
                 "accept": "application/json",
                 "content-type": "application/json",
@@ -267,7 +269,9 @@ class Channel:
         Raises:
             SourceError: What ``read`` raised.
         """
-        trouble = trouble_of(route, answer, now_ms=self._clock.now_ms(), secret=self.secret)
+        trouble = trouble_of(
+            route, answer, now_ms=self._clock.now_ms(), secret=self.secret, key_from=self._key_from
+        )
         if trouble is not None:
             return trouble
         try:
@@ -307,12 +311,12 @@ def _is_down(trouble: SourceError, answer: Answer | None) -> bool:
     return isinstance(trouble, (SourceUnreachable, SourceFailed)) and not refused
 
 
-def _sendable(key: str) -> str:
+def _sendable(key: str, key_from: str) -> str:
     if not key:
-        raise SettingsError("COMPOSIO_API_KEY (api_key) is empty; it takes a project API key (ak_…)")
+        raise SettingsError(f"{key_from} is empty; it takes a project API key (ak_…)")
     if not all("!" <= character <= "~" for character in key):
         raise SettingsError(
-            "COMPOSIO_API_KEY (api_key) holds a character that a key can't have: a space, a line break or one"
-            " beyond ASCII; it takes a project API key (ak_…)"
+            f"{key_from} holds a character that a key can't have: a space, a line break or one beyond ASCII;"
+            " it takes a project API key (ak_…)"
         )
     return key

@@ -38,6 +38,7 @@ class LogsClient:
     Args:
         base_url: The address of Composio's API.
         api_key: The project's API key. It is sent to ``base_url`` alone and appears in no repr and no error.
+        key_from: Where the key comes from, for messages: a variable, or a file and what it is called there.
         budget: The request budget of the project's organisation, shared by the clients of its projects.
         clock: Tells the time and sleeps between tries.
         timeout_s: Seconds for one try, from connecting to the body's last byte.
@@ -59,6 +60,7 @@ class LogsClient:
         *,
         base_url: str,
         api_key: SecretStr,
+        key_from: str = "api_key",
         budget: Budget,
         clock: Clock,
         timeout_s: float = 30.0,
@@ -73,6 +75,7 @@ class LogsClient:
         self._channel = Channel(
             base_url=base_url,
             api_key=api_key,
+            key_from=key_from,
             budget=budget,
             clock=clock,
             timeout_s=timeout_s,

@@ -9,6 +9,7 @@ import httpx
 
 from otel_bridge.errors import AnswerTooLarge, SourceFailed, SourceUnreachable
 from otel_bridge.receiver.answers import Answer, tidy
+from otel_bridge.times import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,7 +56,9 @@ async def exchange(
     except _TooLong:
         raise AnswerTooLarge(f"{request.url.host} sent a body of more than {most_bytes:,} bytes") from None
     except TimeoutError:
-        raise SourceUnreachable(f"no whole answer from {_host(request)} within {timeout_s:g} s") from None
+        raise SourceUnreachable(
+            f"no whole answer from {_host(request)} within {format_seconds(timeout_s)}"
+        ) from None
     except httpx.TimeoutException:
         raise SourceUnreachable(f"no connection to {_host(request)} in time") from None
     except httpx.DecodingError:

@@ -86,6 +86,7 @@ def project_source(  # noqa: PLR0913 - the rooms
     client = LogsClient(
         base_url=project.base_url,
         api_key=api_key,
+        key_from=project.key_from,
         budget=budget,
         clock=clock,
         timeout_s=settings.collect.timeout / 1000,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from otel_bridge.receiver.budget import Budget
 from otel_bridge.receiver.shared_budget import SharedBudget
 from otel_bridge.service.logs import event
+from otel_bridge.times import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,10 +72,11 @@ def budgets(settings: Settings, clock: Clock) -> Mapping[str, Budget]:
 
 def _say_pause(name: str) -> Callable[[float], None]:
     def say(wait_s: float) -> None:
+        pause = format_seconds(max(1, round(wait_s)))
         event(
             logging.WARNING,
             "rate_limited",
-            f"{name}: Composio's rate limit is reached; no request for {wait_s:.0f} s, as it asks",
+            f"{name}: Composio's rate limit is reached; no request for {pause}, as it asks",
             organization=name,
             wait_s=round(wait_s, 1),
         )

@@ -12,7 +12,7 @@ from otel_bridge.service.check_destination import check_destination, check_recor
 from otel_bridge.service.check_machine import check_ledger, check_listen
 from otel_bridge.service.check_source import check_source
 from otel_bridge.service.finding import Finding, failed, note, ok
-from otel_bridge.times import format_duration, parse_time_ms
+from otel_bridge.times import format_duration, parse_time_ms, setting_of_duration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -84,6 +84,6 @@ def _ages(settings: Settings, clock: Clock) -> Iterator[Finding]:
             yield failed(
                 "age",
                 f"{label}; {project.name} begins at {start}, so older records are refused or dropped",
-                f"set OTEL_BRIDGE_START (start) to {format_duration(limit.limit_ms)} or less",
+                f"set OTEL_BRIDGE_START (start) to {setting_of_duration(limit.limit_ms)} or less",
                 project.name,
             )

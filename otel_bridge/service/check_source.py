@@ -17,7 +17,7 @@ from otel_bridge.errors import (
 from otel_bridge.receiver.budget import Priority
 from otel_bridge.service.assembly import project_source
 from otel_bridge.service.finding import Finding, failed, note, ok
-from otel_bridge.times import format_duration, format_time
+from otel_bridge.times import format_duration, format_seconds, format_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -73,7 +73,7 @@ async def check_source(
 
 def _no_answer(label: str, project: ProjectSettings, budget: Budget) -> Finding:
     blocked_ms = budget.state.blocked_until_ms
-    text = f"{label}: no answer within {_SOURCE_S} s"
+    text = f"{label}: no answer within {format_seconds(_SOURCE_S)}"
     if blocked_ms is None:
         todo = "see whether this machine reaches that address, and whether it needs HTTPS_PROXY"
     else:
@@ -108,7 +108,7 @@ def _rate(settings: Settings, project: ProjectSettings, budget: Budget) -> Itera
         yield note("rate", text, about=project.name)
         return
     plan = {_SMALL_PLAN: " (Composio's small plans)", _LARGE_PLAN: " (Composio's large plans)"}
-    window = "a minute" if round(state.window_s) == 60 else f"in {state.window_s:.0f} s"  # noqa: PLR2004 - s
+    window = "a minute" if round(state.window_s) == 60 else f"in {format_seconds(round(state.window_s))}"  # noqa: PLR2004 - s
     text = (
         f"{project.name}: rate limit {state.limit:,} requests {window}{plan.get(state.limit, '')} for the "
         f"organisation, {share} of it ours: about {state.allowed or 0:,} tool calls {window}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from otel_bridge.exporter.sender import one_line
 from otel_bridge.mapping.identity import Rule
-from otel_bridge.times import format_time
+from otel_bridge.times import format_length, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,11 +73,11 @@ def _identity(identity: Identity) -> Iterator[tuple[str, str]]:
 
 
 def _span(span: Span) -> Iterator[tuple[str, str]]:
-    duration_ms = (span.end_ns - span.start_ns) // _NS_PER_MS
     yield "name", span.name
     yield "kind", span.kind.name.lower()
     yield "start", format_time(span.start_ns // _NS_PER_MS)
-    yield "end", f"{format_time(span.end_ns // _NS_PER_MS)}, {duration_ms / 1000:,.3f} s later"
+    length = format_length((span.end_ns - span.start_ns) / _NS_PER_MS)
+    yield "end", f"{format_time(span.end_ns // _NS_PER_MS)}, {length} later"
     message = f": {span.status_message}" if span.status_message else ""
     yield "status", f"{span.status.name.lower()}{message}"
 

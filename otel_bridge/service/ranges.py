@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_bridge.errors import SettingsError
-from otel_bridge.times import TIME_FORM, format_duration, format_time, parse_time_ms
+from otel_bridge.times import TIME_FORM, format_time, parse_time_ms, setting_of_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def past_range(from_text: str, to_text: str, now_ms: int) -> tuple[int, int]:
     if from_ms < now_ms - RETENTION_MS:
         raise SettingsError(
             f"--from is {from_text!r}: Composio keeps logs for a year, "
-            f"takes an age up to {format_duration(RETENTION_MS)}"
+            f"takes an age up to {setting_of_duration(RETENTION_MS)}"
         )
     if from_ms == to_ms:
         raise SettingsError(f"--to is {to_text!r}: the range has no length, takes a time after --from")

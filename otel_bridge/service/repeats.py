@@ -9,6 +9,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from otel_bridge.times import format_seconds
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -82,7 +84,7 @@ class Repeats(logging.Filter):
 
 def _summarise(record: logging.LogRecord, times: int, seconds: float) -> None:
     often = "once" if times == 1 else f"{times:,} times"
-    record.msg = f"{record.getMessage()} ({often} more in the last {seconds:.0f} s)"
+    record.msg = f"{record.getMessage()} ({often} more in the last {format_seconds(max(1, round(seconds)))})"
     record.args = None
     record.__dict__["fields"] = {
         **record.__dict__["fields"],

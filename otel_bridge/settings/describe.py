@@ -11,7 +11,7 @@ from pydantic import BaseModel, SecretStr
 from otel_bridge.ledger.place import masked_url
 from otel_bridge.settings.kinds import takes_duration
 from otel_bridge.settings.model import SettingsModel
-from otel_bridge.times import format_duration, parse_duration_ms
+from otel_bridge.times import setting_of_duration
 
 _MASK = "********"
 
@@ -34,9 +34,9 @@ def _shown(value: Any) -> Any:
             if name == "state":
                 shown[name] = masked_url(item.get_secret_value())
             elif isinstance(item, int) and takes_duration(field):
-                shown[name] = _duration(item)
+                shown[name] = setting_of_duration(item)
             elif name == "recheck":
-                shown[name] = ",".join(map(_duration, item))
+                shown[name] = ",".join(map(setting_of_duration, item))
             else:
                 shown[name] = _shown(item)
         return shown
@@ -47,8 +47,3 @@ def _shown(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_shown(item) for item in value]
     return str(value) if isinstance(value, str) else value
-
-
-def _duration(ms: int) -> str:
-    short = format_duration(ms).replace(" ", "") if ms else "0s"
-    return short if parse_duration_ms(short) == ms else f"{ms}ms"

@@ -53,15 +53,6 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
-def read_file(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Read the settings file.
-
-    Raises:
-        SettingsError: It can't be read, is no YAML, or refers to something that is not there.
-    """
-    return fill(read_unfilled(path), path, environ)
-
-
 def fill(document: dict[str, Any], path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     """Put ``${…}`` in place.
 
@@ -70,6 +61,11 @@ def fill(document: dict[str, Any], path: Path, environ: Mapping[str, str]) -> di
     """
     filling = _Filling(path, environ)
     return {key: filling.fill(value, f"{path}: {key}", 0) for key, value in document.items()}
+
+
+def is_reference(text: str) -> bool:
+    """Whether a value is one ``${…}`` and nothing else, so that it can be shown."""
+    return _REFERENCE.fullmatch(text.strip()) is not None
 
 
 def read_unfilled(path: Path) -> dict[str, Any]:

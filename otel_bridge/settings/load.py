@@ -14,8 +14,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from otel_bridge.errors import SettingsError
 from otel_bridge.exporter.destination import Destination, Signal, destination_from
 from otel_bridge.ledger.place import check_state_url
-from otel_bridge.settings.file import read_file, read_secret
-from otel_bridge.settings.model import OtlpSettings, SettingsModel
+from otel_bridge.settings.file import fill, read_secret, read_unfilled
+from otel_bridge.settings.key_origin import KEY_FILE_VARIABLE, KEY_VARIABLE, key_in_environment, key_in_file
+from otel_bridge.settings.model import OtlpSettings, ProjectSettings, SettingsModel
 from otel_bridge.settings.problems import line_of, nearest, printable, shown, variables
 from otel_bridge.settings.projects import FoundProjects, ProjectsPlace
 
@@ -138,7 +139,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
 def _load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     variables = read_variables(environ)
-    file = {} if path is None else _without_empty_sections(read_file(path, environ))
+    written = {} if path is None else read_unfilled(path)
+    file = {} if path is None else _without_empty_sections(fill(written, path, environ))
     project = variables["projects"][0]
     if isinstance(file.get("projects"), list):
         # A key reads exactly one project, so only one of them can take the environment's.
@@ -156,10 +158,27 @@ def _load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         {name: value for name, value in environ.items() if name.startswith(_OTLP) and value.strip()}
     )
     settings._path = path  # noqa: SLF001 - as above
+    projects = _with_origins(settings, written.get("projects"), environ)
+    settings = settings.model_copy(update={"projects": projects})
     for signal in settings.signals:
         settings.destination(signal)
     _check_state(settings, path, file)
     return settings if settings.collect.projects_from is None else _with_found(settings, file, environ)
+
+
+def _with_origins(
+    settings: Settings, written: Any, environ: Mapping[str, str]
+) -> tuple[ProjectSettings, ...]:
+    """The projects, knowing where their keys come from. ``written`` is the file's list, if it has one."""
+    listed: list[Any] = written if isinstance(written, list) else [{}] * len(settings.projects)
+    return tuple(
+        project.with_key_from(
+            key_in_file(f"{settings._path}: projects.{index}.", each)  # noqa: SLF001 - its own kind
+            if "api_key" in each
+            else key_in_environment(environ)
+        )
+        for index, (project, each) in enumerate(zip(settings.projects, listed, strict=True))
+    )
 
 
 def _with_found(settings: Settings, file: dict[str, Any], environ: Mapping[str, str]) -> Settings:
@@ -219,11 +238,11 @@ def read_variables(environ: Mapping[str, str]) -> dict[str, Any]:
     if attributes:
         values.setdefault("mapping", {})["resource"] = attributes
     project: dict[str, Any] = {}
-    if environ.get("COMPOSIO_API_KEY", "").strip():
-        project["api_key"] = environ["COMPOSIO_API_KEY"].strip()
-    elif environ.get("COMPOSIO_API_KEY_FILE"):
-        name = environ["COMPOSIO_API_KEY_FILE"]
-        project["api_key"] = read_secret(name, f"COMPOSIO_API_KEY_FILE is {name!r}")
+    if environ.get(KEY_VARIABLE, "").strip():
+        project["api_key"] = environ[KEY_VARIABLE].strip()
+    elif environ.get(KEY_FILE_VARIABLE):
+        name = environ[KEY_FILE_VARIABLE]
+        project["api_key"] = read_secret(name, f"{KEY_FILE_VARIABLE} is {name!r}")
     if environ.get("COMPOSIO_BASE_URL"):
         project["base_url"] = environ["COMPOSIO_BASE_URL"]
     values["projects"] = [project]

@@ -5,9 +5,9 @@ The tables of the documentation, ``config --schema`` and the error lines all com
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from otel_bridge.ledger import default_state_url
 from otel_bridge.mapping.options import ContentCapture, GroupBy, Unsampled
@@ -82,6 +82,19 @@ class ProjectSettings(Section):
     service_name: Annotated[
         str | None, ServiceName, Variable(None, "a name; may hold {toolkit} and {project}")
     ] = Field(None, min_length=1, description="As `mapping.service_name`.")
+
+    _key_from: str = PrivateAttr(default="api_key")
+
+    @property
+    def key_from(self) -> str:
+        """Where the key comes from, for messages: a variable, or a file and what it is called there."""
+        return self._key_from
+
+    def with_key_from(self, place: str) -> Self:
+        """The same, knowing where its key comes from."""
+        named = self.model_copy()
+        named._key_from = place  # noqa: SLF001 - its own kind
+        return named
 
 
 class CollectSettings(Section):

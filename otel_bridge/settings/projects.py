@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from otel_bridge.errors import BridgeError, SettingsError
 from otel_bridge.ledger.place import is_postgres, project_rows
 from otel_bridge.settings.file import fill, read_unfilled
+from otel_bridge.settings.key_origin import key_in_file
 from otel_bridge.settings.model import ProjectSettings
 from otel_bridge.settings.problems import line_of, printable
 from otel_bridge.settings.section import Section
@@ -141,7 +142,10 @@ class ProjectsPlace:
             raise SettingsError(line.replace("projects.0.", "", 1)) from None
         if project.api_key is None:
             raise SettingsError(f"{where}: api_key is missing: takes the project API key, as {_KEY_TAKES}")
-        return project
+        # A project's index changes when another one goes, which is no reason to begin this one anew.
+        listed, _, _ = where.rpartition(": projects.")
+        place = f"{listed}: projects: {project.name}" if listed else where
+        return project.with_key_from(key_in_file(f"{place}: ", given))
 
 
 def _of_folder(path: Path) -> dict[str, Any] | SettingsError:

@@ -166,9 +166,9 @@ BUDGET_REMAINING: Final = Metric(
 )
 BUDGET_WAITING: Final = Metric(
     "otel_bridge.budget.waiting",
-    Kind.GAUGE,
+    Kind.UP_DOWN_COUNTER,
     "{request}",
-    "Requests that wait for their turn.",
+    "Requests of this process that wait for their turn.",
     (BUDGET,),
 )
 
@@ -288,7 +288,7 @@ CORRELATIONS: Final = Metric(
 # ── the process ──────────────────────────────────────────────────────────────────────────────────────
 LEDGER_SIZE: Final = Metric(
     "otel_bridge.ledger.size",
-    Kind.GAUGE,
+    Kind.UP_DOWN_COUNTER,
     "By",
     "Bytes that the ledger takes on disk; absent where it is not a file.",
 )
@@ -305,7 +305,7 @@ CPU_TIME: Final = Metric(
 )
 MEMORY: Final = Metric(
     "process.memory.usage",
-    Kind.GAUGE,
+    Kind.UP_DOWN_COUNTER,
     "By",
     "Memory the process holds (resident set); absent where the system does not tell.",
 )

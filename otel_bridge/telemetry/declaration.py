@@ -13,9 +13,14 @@ _NOT_A_NAME: Final = re.compile(r"[^a-zA-Z0-9]+")
 
 
 class Kind(StrEnum):
-    """What can be done with a metric, by the names of OpenTelemetry's instruments."""
+    """What can be done with a metric, by the names of OpenTelemetry's instruments.
+
+    What is added up over processes is an up-down counter. What every replica tells alike, because the ledger
+    or the organisation is the same, is a gauge: a sum would count it once for each of them.
+    """
 
     COUNTER = "counter"
+    UP_DOWN_COUNTER = "up-down counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
 

@@ -68,10 +68,14 @@ class Meters:
         for metric, counts in self._counts.items():
             callbacks = [counts.observe, self._callback(metric)]
             meter.create_observable_counter(metric.name, callbacks, metric.unit, metric.description)
+        observable = {
+            Kind.GAUGE: meter.create_observable_gauge,
+            Kind.UP_DOWN_COUNTER: meter.create_observable_up_down_counter,
+        }
         for metric in CATALOGUE:
-            if metric.kind is Kind.GAUGE:
-                callback = self._callback(metric)
-                meter.create_observable_gauge(metric.name, [callback], metric.unit, metric.description)
+            create = observable.get(metric.kind)
+            if create is not None:
+                create(metric.name, [self._callback(metric)], metric.unit, metric.description)
 
     def add(self, metric: Metric, amount: float, *key: str | int | None) -> None:
         """Count.
@@ -91,7 +95,7 @@ class Meters:
         """Ask ``tell`` for a gauge's or a counter's values whenever somebody wants to know them.
 
         Args:
-            metric: Not a histogram.
+            metric: A gauge, a counter or an up-down counter.
             tell: Called from any thread; answers at once, and raises nothing.
         """
         self._observed.setdefault(metric, []).append(tell)

@@ -34,7 +34,7 @@ def target_info(resource: Mapping[str, str | int | bool]) -> Iterator[str]:
 
 
 def numbers(metric: Metric, points: Iterable[tuple[str, float]]) -> Iterator[str]:
-    """The lines of a counter or a gauge; none where it has no points.
+    """The lines of a counter, an up-down counter or a gauge; none where it has no points.
 
     Args:
         metric: Its declaration.
@@ -72,7 +72,8 @@ def histogram(metric: Metric, points: Iterable[tuple[str, tuple[int, ...], float
 
 
 def _head(metric: Metric, name: str) -> Iterator[str]:
-    kind = {Kind.COUNTER: "counter", Kind.GAUGE: "gauge", Kind.HISTOGRAM: "histogram"}[metric.kind]
+    # Prometheus has no counter that falls.
+    kind = "gauge" if metric.kind is Kind.UP_DOWN_COUNTER else metric.kind.value
     description = metric.description.replace("\\", "\\\\").replace("\n", "\\n")
     yield f"# HELP {name} {description}"
     yield f"# TYPE {name} {kind}"

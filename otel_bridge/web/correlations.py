@@ -21,6 +21,7 @@ from starlette.routing import Route
 from otel_bridge.errors import LedgerError
 from otel_bridge.ledger import CorrelationKind, CorrelationOutcome
 from otel_bridge.mapping.traceparent import Traceparent, parse_traceparent, traceparent_fault
+from otel_bridge.times import format_seconds
 from otel_bridge.web.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
@@ -204,7 +205,9 @@ async def _body(request: Request) -> bytes:
                 if len(body) > MOST_BODY_BYTES:
                     raise too_large
     except TimeoutError:
-        raise _Refused(HTTPStatus.REQUEST_TIMEOUT, f"the body took longer than {_READ_S:g} s") from None
+        raise _Refused(
+            HTTPStatus.REQUEST_TIMEOUT, f"the body took longer than {format_seconds(_READ_S)}"
+        ) from None
     except ClientDisconnect:
         raise _Refused(HTTPStatus.BAD_REQUEST, "the body is not whole") from None
     return bytes(body)

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from otel_bridge import __version__
 from otel_bridge.exporter.sender import one_line
-from otel_bridge.times import format_time
+from otel_bridge.times import format_seconds, format_time
 from otel_bridge.web import drawing, words
 from otel_bridge.web.guard import HEADERS
 from otel_bridge.web.replicas import replica_views
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from otel_bridge.web.snapshot import ProjectSnapshot, Snapshot
 
 REFRESH_S: Final = 10
+_EVERY: Final = format_seconds(REFRESH_S)
 MOST_PROJECTS: Final = 6
 """So many projects are shown in full, troubled ones first."""
 MOST_NAMED: Final = 100
@@ -98,12 +99,12 @@ class Page:
 
     def refreshing(self) -> str:
         """The page that refreshes itself, and how to pause that."""
-        quiet = f'<span class="quiet">refreshes every {REFRESH_S} s</span>'
+        quiet = f'<span class="quiet">refreshes every {_EVERY}</span>'
         return self.html.replace(_MARK, f'{quiet} <a href="/?refresh=off">Pause</a>', 1)
 
     def paused(self) -> str:
         """The page that stays as it is, and how to let it go on."""
-        return self.html.replace(_MARK, f'<a href="/">Refresh every {REFRESH_S} s</a>', 1)
+        return self.html.replace(_MARK, f'<a href="/">Refresh every {_EVERY}</a>', 1)
 
 
 def render(snapshot: Snapshot, links: Mapping[str, str]) -> Page:

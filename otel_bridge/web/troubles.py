@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from otel_bridge.exporter.sender import one_line
+from otel_bridge.receiver.answers import KEY_PLACE
 from otel_bridge.service.reasons import Code
 from otel_bridge.web import words
 from otel_bridge.web.status import state_of
@@ -117,7 +118,8 @@ def _subject(reason: Reason, snapshot: Snapshot) -> tuple[str, str]:
     for circuit in snapshot.circuits:
         if reason.message.startswith(f"{circuit.name} is down"):
             return "down", circuit.name
-    return reason.code, _NUMBER.sub("#", reason.message)
+    # Each project has a key of its own, from a place of its own.
+    return reason.code, _NUMBER.sub("#", KEY_PLACE.sub("", reason.message))
 
 
 def _weight(reason: Reason) -> int:
@@ -130,10 +132,21 @@ def _trouble(group: list[Reason], snapshot: Snapshot) -> Trouble:
     says = next((reason for reason in group if reason.code is Code.CIRCUIT_OPEN), group[0])
     return Trouble(
         who=_names(names, len(snapshot.projects)),
-        message=says.message,
+        message=_with_all_keys(says.message, group),
         lasting=f"for {words.rounded(max(0, snapshot.now_ms - min(each.since_ms for each in group)))}",
         to_do=group[0].to_do,
     )
+
+
+def _with_all_keys(message: str, group: list[Reason]) -> str:
+    """The message, with the places of all refused keys, not just of the first."""
+    found = [place[0] for reason in group if (place := KEY_PLACE.search(reason.message))]
+    places = list(dict.fromkeys(found))
+    if len(places) < 2:  # noqa: PLR2004 - one alone is in the message already
+        return message
+    more = len(places) - _MOST_NAMES
+    shown = ", ".join(places[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
+    return KEY_PLACE.sub(lambda _: f"each of {shown}", message)
 
 
 def _names(names: list[str], projects: int) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from otel_bridge.ledger import Reason as Aside
-from otel_bridge.times import format_duration
+from otel_bridge.times import format_duration, format_length
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 _NS_PER_MS: Final = 1_000_000
 _SECOND_MS: Final = 1_000
-_MINUTE_S: Final = 60
-_UNITS: Final = str.maketrans({"s": " s", "m": " min", "h": " h", "d": " d"})
 
 ASIDE: Final = {
     Aside.NOT_FOUND: "listed, but its detail is not there",
@@ -43,19 +41,13 @@ def ago(ms: int) -> str:
 
 
 def rounded(ms: int) -> str:
-    """A duration in whole seconds, two units at most."""
-    return format_duration(max(_SECOND_MS, ms // _SECOND_MS * _SECOND_MS)).translate(_UNITS)
+    """A duration in whole seconds, one at least, two units at most."""
+    return format_duration(max(_SECOND_MS, ms // _SECOND_MS * _SECOND_MS))
 
 
 def duration(ns: int) -> str:
     """How long a call took."""
-    ms = max(ns, 0) / _NS_PER_MS
-    if ms < _SECOND_MS:
-        return f"{ms:.0f} ms" if ms >= 1 or not ms else "<1 ms"
-    seconds = ms / _SECOND_MS
-    if seconds < _MINUTE_S:
-        return f"{seconds:.2f} s"
-    return rounded(round(ms))
+    return format_length(ns / _NS_PER_MS)
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

@@ -13,24 +13,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from processes import HERE, environment, server
 from ratios import middle, ratio
 from results import note
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-HERE = Path(__file__).parent
 BASE = "httpx"
 VENDOR = "composio-client + OTel SDK"
 DLT = "dlt, pull only"
@@ -50,7 +44,6 @@ CONTENDERS = {
     BRIDGE: ("bridge.py", "", False),
 }
 AT_LATENCY = (BASE, "aiohttp", VENDOR, BRIDGE)
-_URL = re.compile(r"http://[0-9.]+:\d+")
 _TIMEOUT_S = 300
 
 
@@ -74,21 +67,6 @@ class Stage:
     in_flight: int
 
 
-@contextmanager
-def server(*command: str) -> Iterator[str]:
-    """A server that prints its address; stopped at the end."""
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        found = _URL.search(process.stdout.readline())
-        if found is None:
-            sys.exit(f"{command} did not start")
-        yield found.group()
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
 def requests(base_url: str) -> int:
     """How many requests the emulator has answered on the routes of the API."""
     with urllib.request.urlopen(f"{base_url}/emulator/stats") as answer:
@@ -104,17 +82,13 @@ def run(name: str, stage: Stage, others: str) -> Run:
         arguments = []  # all by its settings
     before = requests(stage.base_url)
     with tempfile.TemporaryDirectory() as folder:
-        environ = {
-            key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "COMPOSIO_"))
-        }
-        environ |= {
-            "COMPOSIO_API_KEY": "ak_bench",
-            "COMPOSIO_BASE_URL": stage.base_url,
-            "OTEL_EXPORTER_OTLP_ENDPOINT": stage.sink,
-            "OTEL_BRIDGE_STATE": f"sqlite:///{folder}/ledger.db",
-            "OTEL_BRIDGE_CONCURRENCY": str(stage.in_flight),
-            "OTEL_BRIDGE_RATE_SHARE": "1",
-        }
+        environ = environment(
+            stage.base_url,
+            stage.sink,
+            folder,
+            OTEL_BRIDGE_CONCURRENCY=str(stage.in_flight),
+            OTEL_BRIDGE_RATE_SHARE="1",
+        )
         log = Path(folder, "output")
         with log.open("w") as stream:
             process = subprocess.Popen(

@@ -8,43 +8,21 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import json
-import os
-import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from processes import HERE, bridge, delivered, environment, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HERE = Path(__file__).parent
 PATHS = ("/metrics", "/readyz", "/")
 FLOOR = "(floor)"
 """The sink's own answer: what the machine alone costs, for it takes part in the work and does little."""
-_URL_ACTION = "endpoints"
-
-
-@contextmanager
-def server(*command: str) -> Iterator[str]:
-    """A server that prints its address; stopped at the end."""
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        found = re.search(r"http://[0-9.]+:\d+", process.stdout.readline())
-        if found is None:
-            sys.exit(f"{command} did not start")
-        yield found.group()
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def ask(connection: http.client.HTTPConnection, path: str) -> tuple[float, int]:
@@ -53,23 +31,6 @@ def ask(connection: http.client.HTTPConnection, path: str) -> tuple[float, int]:
     connection.request("GET", path)
     body = connection.getresponse().read()
     return (time.perf_counter() - began) * 1000, len(body)
-
-
-def delivered(connection: http.client.HTTPConnection) -> int:
-    """How many records the bridge says are delivered."""
-    connection.request("GET", "/api/status")
-    status = json.load(connection.getresponse())
-    return sum(project["delivered"] or 0 for project in status["projects"])
-
-
-def bridge_url(log: Path) -> str:
-    """Where the bridge says that its endpoints are."""
-    for _ in range(600):
-        for line in log.read_text().splitlines():
-            if line.startswith("{") and json.loads(line).get("action") == _URL_ACTION:
-                return str(json.loads(line)["url"])
-        time.sleep(0.1)
-    sys.exit(f"the bridge did not start: {log.read_text()}")
 
 
 def rounds(
@@ -108,26 +69,9 @@ def main() -> None:
         server(str(HERE / "sink.py")) as sink,
         tempfile.TemporaryDirectory() as folder,
     ):
-        environ = {
-            key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "COMPOSIO_"))
-        }
-        environ |= {
-            "COMPOSIO_API_KEY": "ak_bench",
-            "COMPOSIO_BASE_URL": base_url,
-            "OTEL_EXPORTER_OTLP_ENDPOINT": sink,
-            "OTEL_BRIDGE_STATE": f"sqlite:///{folder}/ledger.db",
-            "OTEL_BRIDGE_RATE_SHARE": "1",
-            "OTEL_BRIDGE_START": "2h",
-            "OTEL_BRIDGE_LISTEN": "127.0.0.1:0",
-        }
-        log = Path(folder, "log")
-        with log.open("w") as stream:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "otel_bridge", "run"], env=environ, stdout=stream, stderr=stream
-            )
-        try:
-            url = urlsplit(bridge_url(log))
-            connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=60)
+        environ = environment(base_url, sink, folder, OTEL_BRIDGE_RATE_SHARE="1", OTEL_BRIDGE_START="2h")
+        with bridge(environ, folder) as (_, url):
+            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
             floor = http.client.HTTPConnection(urlsplit(sink).netloc, timeout=60)
             began = time.perf_counter()
             busy = []
@@ -141,9 +85,6 @@ def main() -> None:
             )
             time.sleep(3)
             idle = list(islice(rounds(connection, floor, options.pause), 200))
-        finally:
-            process.terminate()
-            process.wait(20)
     table("delivering", busy)
     table("idle", idle)
 

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drain import HERE, server
+from processes import HERE, server
 from ratios import middle, ratio
 from results import note
 

@@ -19,28 +19,28 @@ import http.client
 import json
 import logging
 import math
-import os
-import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from drain import HERE, server
-from endpoints import bridge_url, delivered
 from live_simulation import working
+from processes import HERE, bridge, delivered, environment, server
 from quota_source import QuotaSource
 from results import note
 from simulated_clock import SimulatedClock
 
 from otel_bridge.emulator import LogStore, record_of
 from otel_bridge.times import format_time
+
+if TYPE_CHECKING:
+    import subprocess
 
 SHARE = 0.5
 ASKED = 0.97
@@ -111,12 +111,12 @@ class Count:
     delivered: int
 
 
-def counted(base_url: str, bridge: http.client.HTTPConnection) -> Count:
+def counted(base_url: str, connection: http.client.HTTPConnection) -> Count:
     """How far it is now."""
     with urllib.request.urlopen(f"{base_url}/emulator/stats") as answer:
         asked = json.load(answer)["requests"]
     lists = asked["list"] + asked["usage"]
-    return Count(time.monotonic(), asked["detail"], lists, delivered(bridge))
+    return Count(time.monotonic(), asked["detail"], lists, delivered(connection))
 
 
 def real(cycles: int) -> dict[str, Any]:
@@ -129,28 +129,10 @@ def real(cycles: int) -> dict[str, Any]:
         server(str(HERE / "sink.py")) as sink,
         tempfile.TemporaryDirectory() as folder,
     ):
-        environ = {
-            key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "COMPOSIO_"))
-        }
-        environ |= {
-            "COMPOSIO_API_KEY": "ak_bench",
-            "COMPOSIO_BASE_URL": base_url,
-            "OTEL_EXPORTER_OTLP_ENDPOINT": sink,
-            "OTEL_BRIDGE_STATE": f"sqlite:///{folder}/ledger.db",
-            "OTEL_BRIDGE_RATE_SHARE": str(SHARE),
-            "OTEL_BRIDGE_LISTEN": "127.0.0.1:0",
-        }
-        log = Path(folder, "log")
-        with log.open("w") as stream:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "otel_bridge", "run"], env=environ, stdout=stream, stderr=stream
-            )
-        try:
-            bridge = http.client.HTTPConnection(urlsplit(bridge_url(log)).netloc, timeout=60)
-            bursts = watched(base_url, bridge, process, cycles)
-        finally:
-            process.terminate()
-            process.wait(30)
+        environ = environment(base_url, sink, folder, OTEL_BRIDGE_RATE_SHARE=str(SHARE))
+        with bridge(environ, folder) as (process, url):
+            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+            bursts = watched(base_url, connection, process, cycles)
     first, last = bursts[0], bursts[-1]
     if last.details - last.delivered > _MOST_IN_HAND:
         sys.exit(f"{last.details:,} details were fetched and {last.delivered:,} records delivered")
@@ -169,14 +151,14 @@ def real(cycles: int) -> dict[str, Any]:
 
 
 def watched(
-    base_url: str, bridge: http.client.HTTPConnection, process: subprocess.Popen[bytes], cycles: int
+    base_url: str, connection: http.client.HTTPConnection, process: subprocess.Popen[bytes], cycles: int
 ) -> list[Count]:
     """How far it was when each burst but the first began: with that one, what came before it is in hand."""
     bursts: list[Count] = []
-    last, changed_s = counted(base_url, bridge), -math.inf
+    last, changed_s = counted(base_url, connection), -math.inf
     end_s = time.monotonic() + (cycles + 3) * 70
     while len(bursts) <= cycles + 1 and time.monotonic() < end_s and process.poll() is None:
-        now = counted(base_url, bridge)
+        now = counted(base_url, connection)
         if now.details > last.details:
             if now.at_s - changed_s > _PAUSE_S:
                 bursts.append(replace(last, at_s=now.at_s))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import signal
 import subprocess
@@ -24,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from drain import HERE, requests, server
+from drain import requests
+from processes import HERE, environment, server
 from results import note
 
 RECORDS = (10_000, 100_000, 1_000_000)
@@ -60,15 +60,8 @@ def measure(projects: int, records: int) -> dict[str, Any]:
         ]
         config = Path(folder, "config.yaml")
         config.write_text(yaml.safe_dump({"projects": names}))
-        environ = {
-            key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "COMPOSIO_"))
-        }
-        environ |= {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": sink,
-            "OTEL_BRIDGE_STATE": f"sqlite:///{folder}/ledger.db",
-            "OTEL_BRIDGE_RATE_SHARE": "1",
-            "OTEL_BRIDGE_START": f"{round(records / RATE / 60) + 60}m",
-        }
+        start = f"{round(records / RATE / 60) + 60}m"
+        environ = environment(base_url, sink, folder, OTEL_BRIDGE_RATE_SHARE="1", OTEL_BRIDGE_START=start)
         log = Path(folder, "output")
         with log.open("w") as stream:
             process = subprocess.Popen(

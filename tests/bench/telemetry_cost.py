@@ -23,7 +23,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, cast
 
-from drain import HERE, server
+from processes import HERE, server
 
 from otel_bridge.ledger import open_ledger
 from otel_bridge.service.assembly import otlp_exporter

@@ -136,6 +136,13 @@ def test_compose_reads_them(command: list[str], overlays: tuple[str, ...]) -> No
     assert not made["bridge"]["environment"].get("OTEL_BRIDGE_START")
 
 
+def test_the_demo_gives_other_names_to_volumes_of_an_account() -> None:
+    theirs = read(ROOT / "deploy" / "compose" / "demo.yml")["volumes"]
+    names = [theirs[name]["name"] for name in read(ROOT / "docker-compose.yml")["volumes"]]
+    assert all(name.startswith("otel-bridge-demo-") for name in names)
+    assert len(set(names)) == len(names)
+
+
 def source_and_target(volume: str | dict[str, str]) -> tuple[str, str]:
     """Of a mount as either version of compose prints it."""
     if isinstance(volume, dict):

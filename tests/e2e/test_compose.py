@@ -108,6 +108,20 @@ def test_without_a_key_one_line_says_so_and_the_rest_stays_up(backend: list[str]
         assert compose.state("jaeger")["State"]["Status"] == "running"
 
 
+def test_who_has_seen_enough_of_the_demo_keeps_ledger_and_traces() -> None:
+    require_docker()
+    with project(DEMO) as compose:
+        mine = {f"{compose.name}_bridge-state", f"{compose.name}_jaeger-data"}
+        try:
+            for name in (*mine, f"{compose.name}_demo-state"):
+                assert docker("volume", "create", name).returncode == 0
+            compose("down", "--volumes")
+            left = docker("volume", "ls", "--quiet", "--filter", f"name={compose.name}").stdout.split()
+        finally:
+            docker("volume", "rm", "--force", *mine)
+    assert set(left) == mine
+
+
 def test_the_demo_leads_to_traces_and_loses_none_whatever_stops_meanwhile(demo: Compose) -> None:
     # A wrong key, and no Jaeger yet: the bridge runs, and says what it lacks.
     demo("up", "-d", "--no-build", "--no-deps", "emulator", "bridge", files=[WRONG_KEY])

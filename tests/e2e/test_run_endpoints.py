@@ -85,16 +85,19 @@ async def test_a_bridge_gets_ready_shows_what_it_delivered_and_stops_cleanly(tmp
             assert KEY not in done.err
 
 
-async def test_a_refused_key_is_told_at_once(tmp_path: Path) -> None:
+async def test_a_refused_key_is_told_at_once_by_where_it_comes_from(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("ak_forbidden\n")
+    said = f"the key from COMPOSIO_API_KEY_FILE ({key}) may not read this"
     async with RecordingSink() as sink, emulator(folder=tmp_path) as base_url:
         env = environment(
             tmp_path,
-            COMPOSIO_API_KEY="ak_forbidden",
+            COMPOSIO_API_KEY_FILE=str(key),
             COMPOSIO_BASE_URL=base_url,
             OTEL_EXPORTER_OTLP_ENDPOINT=sink.http_endpoint,
             OTEL_BRIDGE_LISTEN="127.0.0.1:0",
         )
-        async with running(**env) as (_, client):
+        async with running(**env) as (process, client):
             async with asyncio.timeout(60):
                 codes: list[str] = []
                 while "source_refused" not in codes:
@@ -106,6 +109,12 @@ async def test_a_refused_key_is_told_at_once(tmp_path: Path) -> None:
             page = (await client.get("/")).text
             assert "Composio refuses the bridge." in page
             assert "Observability: Read" in page
+            assert said in page
+            assert said in str(body["reasons"])
+            process.terminate()
+            done = await finish(process, 20)
+    assert said in done.err
+    assert "ak_forbidden" not in f"{page}{body}{done.err}"
 
 
 async def test_an_address_that_is_taken_leaves_nothing_half_started(tmp_path: Path) -> None:

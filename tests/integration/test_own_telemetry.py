@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE
 from own_telemetry_world import metrics_in, world
 from recording_sink import HttpAnswer
 
@@ -56,8 +57,11 @@ async def test_every_declared_metric_is_exposed_and_no_other(tmp_path: Path) -> 
     async with world(tmp_path, OTEL_BRIDGE_RECHECK=RECHECK) as made:
         await everything_happens(made)
         families = made.families().items()
-    kinds = {Kind.COUNTER: "counter", Kind.GAUGE: "gauge", Kind.HISTOGRAM: "histogram"}
-    declared = {prometheus_name(metric).removesuffix("_total"): kinds[metric.kind] for metric in CATALOGUE}
+    kinds = {Kind.UP_DOWN_COUNTER: "gauge"}
+    declared = {
+        prometheus_name(metric).removesuffix("_total"): kinds.get(metric.kind, metric.kind.value)
+        for metric in CATALOGUE
+    }
     assert {name: family.type for name, family in families if name != "target_info"} == declared
 
 
@@ -160,8 +164,11 @@ async def test_every_declared_metric_is_sent_over_otlp_as_it_is_declared(tmp_pat
     for metric in CATALOGUE:
         _, sent = arrived[metric.name][-1]
         assert (sent.unit, sent.description) == (metric.unit, metric.description)
-        kind = {Kind.COUNTER: "sum", Kind.GAUGE: "gauge", Kind.HISTOGRAM: "histogram"}[metric.kind]
-        assert sent.WhichOneof("data") == kind, metric.name
+        sums = {Kind.COUNTER, Kind.UP_DOWN_COUNTER}
+        assert sent.WhichOneof("data") == ("sum" if metric.kind in sums else metric.kind.value), metric.name
+        assert sent.sum.is_monotonic == (metric.kind is Kind.COUNTER), metric.name
+        if metric.kind is Kind.UP_DOWN_COUNTER:
+            assert sent.sum.aggregation_temporality == AGGREGATION_TEMPORALITY_CUMULATIVE
 
 
 async def test_own_metrics_can_be_left_out_of_otlp(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ async def test_who_has_limited_attempts_gives_up_after_as_many_tries_of_others(
         await probe.ends("down")
     with pytest.raises(CircuitOpenError):
         await limited.task
-    with pytest.raises(CircuitOpenError, match=r"https://there is down since 10:00:00 UTC, 5 failures in 3s"):
+    with pytest.raises(CircuitOpenError, match=r"//there is down since 10:00:00 UTC, 5 failures in 3 s;"):
         await circuit.enter(Patience(attempts=3))
     assert [each.task.done() for each in endless] == [True, True, False, False]
     for each in endless[2:]:
@@ -336,7 +336,7 @@ async def test_the_state_in_words(clock: SimulatedClock) -> None:
     await fail(circuit)
     await clock.advance(0.5)
     assert str(circuit.state) == (
-        "https://there is down since 10:00:00 UTC, 4 failures in 1m; next try in 2 s: no connection"
+        "https://there is down since 10:00:00 UTC, 4 failures in 1 min; next try in 2 s: no connection"
     )
     await clock.advance(5)
     with await circuit.enter() as probe:

@@ -11,6 +11,7 @@ from otel_bridge.errors import BridgeError, LedgerInUse
 from otel_bridge.service.logs import event
 from otel_bridge.service.replicas.parts import PARTS
 from otel_bridge.service.replicas.replica import replica_name
+from otel_bridge.times import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
@@ -45,7 +46,7 @@ async def holding(
                 if lease is None:
                     raise LedgerInUse(
                         f"The ledger is in use: another otel-bridge is at the {part.name} work of {project}; "
-                        f"where that has ended, wait {lease_s:.0f} s"
+                        f"where that has ended, wait {format_seconds(lease_s)}"
                     )
                 leases.append(lease)
         keeping = asyncio.create_task(_keep(ledger, leases, lease_s, clock))

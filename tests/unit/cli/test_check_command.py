@@ -139,7 +139,7 @@ def test_what_fails_says_what_to_do(
     for words in (
         ("ledger", "OTEL_BRIDGE_STATE"),
         ("COMPOSIO_API_KEY is not set", "dashboard"),
-        ("Datadog takes nothing older than 18h", "set OTEL_BRIDGE_START"),
+        ("Datadog takes nothing older than 18 h", "set OTEL_BRIDGE_START (start) to 18h or less"),
         ("127.0.0.1:9", "OTEL_EXPORTER_OTLP_ENDPOINT"),
         ("nowhere.invalid:8790 can't be had", "set OTEL_BRIDGE_LISTEN"),
     ):
@@ -167,6 +167,21 @@ def test_a_key_that_is_refused(
     assert checked.status == 1
     assert all(each in checked.failed[0] for each in words)
     assert key not in json.dumps(checked.document)
+    del around
+
+
+def test_a_refused_key_of_the_settings_file_is_named_by_its_place(
+    around: Surroundings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "bridge.yaml"
+    settings.write_text("projects: [{name: shop, api_key: ak_invalid}]")
+    (line,) = Checked(capsys, "--no-send", "--config", str(settings)).failed
+    assert f"401: the key from {settings}: projects.0.api_key is not accepted" in line
+    assert "COMPOSIO_API_KEY" not in line
+    assert run(["run", "--once", "--config", str(settings)]) == 1
+    logged = capsys.readouterr()
+    assert f"the key from {settings}: projects.0.api_key is not accepted" in logged.out + logged.err
+    assert "ak_invalid" not in logged.out + logged.err
     del around
 
 

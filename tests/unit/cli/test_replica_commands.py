@@ -70,7 +70,7 @@ def test_status_shows_who_is_at_what(
     assert run(["status", "--config", config]) == 0
     out = capsys.readouterr().out
     assert "1 replica at work" in out
-    assert ", silent for 1h" in out
+    assert ", silent for 1 h" in out
     assert "  two: 1 project, since " in out
     assert "    crm: backfill, for " in out
     assert run(["status", "--json", "--config", config]) == 0

@@ -37,6 +37,7 @@ async def client(source: FakeSource, clock: SimulatedClock, budget: Budget) -> A
     async with LogsClient(
         base_url="https://backend.composio.dev/",
         api_key=SecretStr(KEY),
+        key_from="bridge.yaml: projects.0.api_key",
         budget=budget,
         clock=clock,
         transport=httpx.MockTransport(source),

@@ -201,13 +201,13 @@ def make(clock: SimulatedClock, *, key: str = KEY, base_url: str = "https://h") 
 
 @pytest.mark.parametrize("key", ["ak_x\n", "ak x", "ak_\r\nhost: evil", "ak_ключ", "ak_\x00", "\ufeffak"])
 def test_a_key_that_no_header_can_carry_is_said_without_showing_it(clock: SimulatedClock, key: str) -> None:
-    with pytest.raises(SettingsError, match=r"COMPOSIO_API_KEY \(api_key\) holds a character") as caught:
+    with pytest.raises(SettingsError, match=r"^api_key holds a character") as caught:
         make(clock, key=key)
     assert key not in str(caught.value)
 
 
 def test_an_empty_key_is_said(clock: SimulatedClock) -> None:
-    with pytest.raises(SettingsError, match=r"COMPOSIO_API_KEY \(api_key\) is empty"):
+    with pytest.raises(SettingsError, match=r"^api_key is empty"):
         make(clock, key="")
 
 

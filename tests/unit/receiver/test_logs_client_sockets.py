@@ -99,7 +99,7 @@ def client_of(url: str, *, timeout_s: float = 5.0, attempts: int = 1) -> LogsCli
 async def test_an_answer_that_never_ends_is_cut_at_the_deadline(handler: Handler) -> None:
     async with serving(handler) as url, client_of(url, timeout_s=0.3) as client:
         began_s = time.monotonic()
-        with pytest.raises(SourceUnreachable, match=r"no whole answer from 127\.0\.0\.1:\d+ within 0\.3 s"):
+        with pytest.raises(SourceUnreachable, match=r"no whole answer from 127\.0\.0\.1:\d+ within 300 ms"):
             await client.detail("log_1")
         assert time.monotonic() - began_s < 2
 

@@ -117,8 +117,8 @@ async def test_a_refusal_is_not_asked_again(client: LogsClient, source: FakeSour
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (401, "the key in COMPOSIO_API_KEY (api_key) is not accepted"),
-        (403, 'it needs the permission "Observability: Read"'),
+        (401, "the key from bridge.yaml: projects.0.api_key is not accepted"),
+        (403, 'the key from bridge.yaml: projects.0.api_key may not read this; it needs the permission "Obs'),
         (404, "there is no such route below COMPOSIO_BASE_URL (base_url)"),
     ],
 )

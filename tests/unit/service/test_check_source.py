@@ -68,8 +68,8 @@ class _Client:
         (None, "note", "no Date"),
         (900, "ok", "agrees"),
         (-2_900, "ok", "agrees"),
-        (12_000, "note", "12s ahead of"),
-        (-7_200_000, "fail", "2h behind"),
+        (12_000, "note", "12 s ahead of"),
+        (-7_200_000, "fail", "2 h behind"),
     ],
 )
 def test_a_clock_that_differs_is_said_with_what_to_do(ahead_ms: int | None, state: str, words: str) -> None:

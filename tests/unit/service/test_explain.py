@@ -52,7 +52,7 @@ def test_a_span_with_its_times_kind_and_status() -> None:
     assert found["name"] == "execute_tool GMAIL_SEND_EMAIL"
     assert (found["kind"], found["status"]) == ("internal", "error: it failed")
     assert found["start"] == "2026-04-17T10:00:00.000Z"
-    assert found["end"] == "2026-04-17T10:00:01.500Z, 1.500 s later"
+    assert found["end"] == "2026-04-17T10:00:01.500Z, 1.50 s later"
     assert found["parent span id"] == "none"
     assert found["trace chosen by"] == Rule.LOG_ID.text
     assert found["composio.log.id"] == "log_1"

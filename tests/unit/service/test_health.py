@@ -185,7 +185,7 @@ def test_lag_over_the_limit_is_told_with_since_when() -> None:
     assert made.readiness(START + 300 * S) == []
     (reason,) = made.readiness(START + 301 * S)
     assert reason.code is Code.LAGGING
-    assert reason.message == "5m 1s behind; the limit is 5m"
+    assert reason.message == "5 min 1 s behind; the limit is 5 min"
     assert reason.since_ms == START + 300 * S
 
 

@@ -49,7 +49,7 @@ def test_the_first_is_written_at_once_and_the_rest_in_one_line() -> None:
     failed()
     first, second = written(stream)
     assert first["message"] == "p: no answer in 7 ms"
-    assert second["message"] == "p: no answer in 7 ms (10 times more in the last 301 s)"
+    assert second["message"] == "p: no answer in 7 ms (10 times more in the last 5 min 1 s)"
     assert second["repeated"] == 10
     assert second["repeated_over_s"] == 301.0
     assert second["action"] == "pass_failed"

@@ -24,10 +24,10 @@ def test_before_anything_is_collected() -> None:
 
 def test_a_project_that_works() -> None:
     assert lines(GOING) == [
-        "shop: 3s behind, 1,204 records delivered, nothing set aside",
+        "shop: 3 s behind, 1,204 records delivered, nothing set aside",
         "  collected up to   2026-04-17T09:59:57.000Z",
         "  sealed up to      2026-04-17T09:00:00.000Z (1 window to be listed again)",
-        "  last good pass    2026-04-17T09:59:59.000Z, 1s ago",
+        "  last good pass    2026-04-17T09:59:59.000Z, 1 s ago",
         "  verified          not yet",
     ]
 

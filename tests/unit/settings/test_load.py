@@ -92,6 +92,35 @@ def test_a_key_can_come_from_a_mounted_file(tmp_path: Path) -> None:
     assert project.api_key.get_secret_value() == KEY
 
 
+def test_a_key_is_known_by_the_place_it_comes_from(write: Write, tmp_path: Path) -> None:
+    secret = tmp_path / "key"
+    secret.write_text(KEY)
+    variable = {"COMPOSIO_API_KEY": KEY}
+    mounted = {"COMPOSIO_API_KEY": " ", "COMPOSIO_API_KEY_FILE": str(secret)}
+    assert load(environ=variable).projects[0].key_from == "COMPOSIO_API_KEY"
+    assert load(environ=variable | {"COMPOSIO_API_KEY_FILE": "x"}).projects[0].key_from == "COMPOSIO_API_KEY"
+    assert load(environ=mounted).projects[0].key_from == f"COMPOSIO_API_KEY_FILE ({secret})"
+    assert load(write("collect: {start: 1h}"), variable).projects[0].key_from == "COMPOSIO_API_KEY"
+    path = write(
+        f"""
+        projects:
+          - {{name: plain, api_key: {KEY}}}
+          - {{name: variable, api_key: "${{env:SHOP_KEY}}"}}
+          - {{name: mounted, api_key: "${{file:{secret}}}"}}
+          - {{name: mixed, api_key: "ak_${{env:SHOP_KEY}}"}}
+          - {{name: none}}
+        """
+    )
+    places = {each.name: each.key_from for each in load(path, {"SHOP_KEY": KEY, **mounted}).projects}
+    assert places == {
+        "plain": f"{path}: projects.0.api_key",
+        "variable": f"{path}: projects.1.api_key (${{env:SHOP_KEY}})",
+        "mounted": f"{path}: projects.2.api_key (${{file:{secret}}})",
+        "mixed": f"{path}: projects.3.api_key",
+        "none": f"COMPOSIO_API_KEY_FILE ({secret})",
+    }
+
+
 def test_otlp_settings_of_the_file_come_before_the_variables(write: Write) -> None:
     path = write(
         "export: {endpoint: 'http://127.0.0.1:4317', protocol: grpc, timeout: 500, headers: {api-key: 'a b'},"

@@ -52,6 +52,21 @@ def test_a_file_has_a_list_of_them(tmp_path: Path) -> None:
     assert loaded(path).projects == ()
 
 
+def test_a_key_is_known_by_the_place_it_comes_from(folder: Path) -> None:
+    billing, crm = loaded(folder).projects
+    assert billing.key_from == f"{folder}/billing.yml: api_key (${{file:{folder}/key}})"
+    assert crm.key_from == f"{folder}/crm.yaml: api_key (${{env:CRM_KEY}})"
+
+
+def test_a_project_stays_the_same_when_another_one_before_it_goes(tmp_path: Path) -> None:
+    path = tmp_path / "projects.yaml"
+    path.write_text("projects:\n- {name: a, api_key: ak_a}\n- {name: b, api_key: ak_b}\n")
+    (_, before) = loaded(path).projects
+    path.write_text("projects:\n- {name: b, api_key: ak_b}\n")
+    assert loaded(path).projects == (before,)
+    assert before.key_from == f"{path}: projects: b: api_key"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -6,8 +6,11 @@ import importlib
 import itertools
 import pkgutil
 import re
+from inspect import signature
+from unittest.mock import create_autospec
 
 import pytest
+from opentelemetry.metrics import Meter
 from opentelemetry.semconv import attributes, metrics
 from opentelemetry.semconv._incubating import attributes as new_attributes
 from opentelemetry.semconv._incubating import metrics as new_metrics
@@ -60,6 +63,29 @@ def test_names_of_others_are_those_of_the_conventions() -> None:
     names = {metric.name for metric in CATALOGUE}
     names |= {attribute.name for metric in CATALOGUE for attribute in metric.attributes}
     assert {name for name in names if not name.startswith(OWN)} <= conventional()
+
+
+def conventional_instruments() -> dict[str, tuple[str, str]]:
+    """The instrument and the unit of every metric that the package of the conventions can make."""
+    found = {}
+    for parent in (metrics, new_metrics):
+        for module in pkgutil.iter_modules(parent.__path__, f"{parent.__name__}."):
+            for name, make in vars(importlib.import_module(module.name)).items():
+                if name.startswith("create_"):
+                    meter = create_autospec(Meter, instance=True)
+                    make(meter, *[[] for _ in range(len(signature(make).parameters) - 1)])
+                    ((method, _, given),) = meter.method_calls
+                    instrument = method.removeprefix("create_").removeprefix("observable_")
+                    found[given["name"]] = (instrument, given["unit"])
+    return found
+
+
+def test_metrics_of_the_conventions_are_of_their_instrument_and_unit() -> None:
+    known = conventional_instruments()
+    ours = {metric.name: metric for metric in CATALOGUE if metric.name in known}
+    assert set(ours) == {"process.cpu.time", "process.memory.usage", "process.uptime"}
+    for name, metric in ours.items():
+        assert (re.sub("[ -]", "_", metric.kind), metric.unit) == known[name]
 
 
 ASKED = {
@@ -116,6 +142,7 @@ def test_no_two_metrics_share_a_name() -> None:
         (Metric("a.b", Kind.COUNTER, "{record}", ""), "a_b_total"),
         (Metric("a.b", Kind.COUNTER, "s", ""), "a_b_seconds_total"),
         (Metric("a.size", Kind.GAUGE, "By", ""), "a_size_bytes"),
+        (Metric("a.size", Kind.UP_DOWN_COUNTER, "By", ""), "a_size_bytes"),
         (Metric("a.seconds", Kind.GAUGE, "s", ""), "a_seconds"),
         (Metric("a.b", Kind.HISTOGRAM, "1", ""), "a_b"),
     ],

@@ -18,6 +18,8 @@ from otel_bridge.errors import (
 )
 from otel_bridge.ledger import Reason as Aside
 from otel_bridge.ledger import Verification
+from otel_bridge.receiver.answers import advice
+from otel_bridge.receiver.routes import Route
 from otel_bridge.service.reasons import FOLLOWS, TO_DO, Code
 from otel_bridge.web.snapshot import Snapshots
 from otel_bridge.web.troubles import READY, STARTING, Standing, standing
@@ -67,6 +69,21 @@ async def test_projects_with_the_same_trouble_are_one_line_each_is_named_or_coun
     found = await stands(five)
     assert [trouble.who for trouble in found.troubles] == ["shop, desk, crm and 1 more", "lab"]
     assert found.among == "", "none is well"
+
+
+async def test_refused_keys_are_one_line_that_names_where_they_come_from(five: Stage) -> None:
+    route = Route.LIST
+    for number, name in enumerate(NAMES[:4]):
+        said = f"HTTP 401{advice(401, route, f'b.yaml: projects.{number}.api_key (${{env:{name}}})')}. No."
+        five.running.health.poll_failed(name, SourceRefused(said, 401), five.now_ms)
+    said = f"HTTP 401{advice(401, route, 'lab.yaml: api_key')}"
+    five.running.health.poll_failed("lab", SourceRefused(said, 401), five.now_ms)
+    first, alone = (await stands(five)).troubles
+    assert first.message == (
+        "HTTP 401: the key from each of b.yaml: projects.0.api_key (${env:shop}), b.yaml: projects.1.api_key "
+        "(${env:desk}), b.yaml: projects.2.api_key (${env:crm}) and 1 more is not accepted. No."
+    )
+    assert (alone.who, alone.message) == ("lab", "HTTP 401: the key from lab.yaml: api_key is not accepted")
 
 
 async def test_who_waits_for_a_far_side_that_is_down_is_told_with_it(five: Stage) -> None:

@@ -215,7 +215,7 @@ async def test_signs_of_life_renew_and_tell_of_the_others(
     lines = list(work_lines((await ledger.replicas(), [held]), 60_000, held.since_ms + 5_000))
     assert lines[0] == "1 replica at work"
     assert lines[1].startswith("  me: 1 project, since ")
-    assert lines[2] == "    p: head, for 5s"
+    assert lines[2] == "    p: head, for 5 s"
     [told] = work_json((await ledger.replicas(), [held]))
     assert (told["name"], told["holds"][0]["part"]) == ("me", "head")
     go_on.set()
