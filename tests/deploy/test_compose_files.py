@@ -121,7 +121,7 @@ def test_compose_reads_them(command: list[str], overlays: tuple[str, ...]) -> No
         cwd=ROOT,
         capture_output=True,
         text=True,
-        env=environment(COMPOSIO_API_KEY="ak_from_the_shell"),
+        env=environment(COMPOSIO_API_KEY="ak_from_the_shell", DD_API_KEY="dd_made_up"),
         check=False,
     )
     assert done.returncode == 0, done.stderr

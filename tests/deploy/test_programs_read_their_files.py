@@ -55,13 +55,16 @@ def test_jaeger_takes_its_configuration(files: tuple[str, ...]) -> None:
         ("grafana-cloud",),
         ("otlp",),
         ("datadog",),
+        ("datadog-otlp",),
         ("grafana", "jaeger", "datadog"),
     ],
     ids="+".join,
 )
 def test_the_collector_takes_its_configuration(files: tuple[str, ...]) -> None:
     how = "set OTELCOL_BIN to an otelcol-contrib 0.155 or newer"
-    collector = collector_with_datadog() if "datadog" in files else program("otelcol", how)
+    collector = (
+        collector_with_datadog() if any("datadog" in file for file in files) else program("otelcol", how)
+    )
     folder = DEPLOY / "otel-collector"
     options = [f"--config=file:{folder / file}.yaml" for file in ("base", *files)]
     run(
