@@ -72,6 +72,7 @@ async def test_a_request_is_what_otlp_asks_for(*, gzip: bool) -> None:
     assert received.headers.get("content-encoding") == ("gzip" if gzip else None)
     assert received.headers["x-token"] == "t0ken"
     assert received.headers["user-agent"].startswith("otel-bridge/")
+    assert received.headers["accept-encoding"] == "gzip, deflate"
 
 
 @pytest.mark.parametrize(
