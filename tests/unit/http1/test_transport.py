@@ -168,6 +168,23 @@ async def test_a_connection_closed_in_the_moment_it_is_wanted_is_not_used() -> N
     await gone(server)
 
 
+async def test_a_request_cancelled_while_its_connection_is_looked_at_leaves_none_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("otel_bridge.http1.transport._FRESH_S", -1.0)
+    server = Server()
+    async with serving(server) as (client, url):
+        await client.get(url)
+        asking = asyncio.create_task(
+            client._transport.handle_async_request(httpx.Request("GET", url))  # the client itself takes turns
+        )
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await gone(server)
+        assert server.connections == 1
+
+
 async def test_a_connection_idle_for_too_long_is_not_used() -> None:
     server = Server()
     async with serving(server) as (client, url):
