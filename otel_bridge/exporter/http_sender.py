@@ -36,6 +36,7 @@ from otel_bridge.exporter.sender import (
     read_response,
 )
 from otel_bridge.http1.transport import FreeListTransport, proxied
+from otel_bridge.http1.unpacking import ACCEPTED, unpacked
 from otel_bridge.times import format_seconds
 
 _KEPT_CONNECTIONS: Final = 4
@@ -66,6 +67,7 @@ class HttpSender:
         self._headers = httpx.Headers({"user-agent": f"otel-bridge/{__version__}"})
         self._headers.update(destination.headers)
         self._headers["content-type"] = "application/x-protobuf"
+        self._headers["accept-encoding"] = ACCEPTED  # httpx would ask for what else is installed
         if destination.gzip:
             self._headers["content-encoding"] = "gzip"
         trust = partial(
@@ -113,7 +115,7 @@ class HttpSender:
         response = await self._client.send(request, stream=True)
         content = bytearray()
         try:
-            async for chunk in response.aiter_bytes():
+            async for chunk in unpacked(response):
                 content += chunk
                 if len(content) > _MOST_ANSWER_BYTES:
                     break

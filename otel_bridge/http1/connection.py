@@ -24,6 +24,8 @@ _HELD_BYTES: Final = 256 * 1024
 _FRAME_BYTES: Final = 100 * 1024
 """Bytes beside the body, such as headers, that an answer may have; bodies in small pieces may have more."""
 _FRAME_PER_BODY_BYTE: Final = 16
+_AT_ONCE_BYTES: Final = 64 * 1024
+"""What asyncio buffers for a socket before it asks for a pause."""
 _FINAL: Final = 200
 _ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
 
@@ -120,7 +122,14 @@ class Connection(asyncio.Protocol):
         self._read_s = read_s
         if self._transport is None or self._closed:
             raise httpx.WriteError("the connection is closed")
-        self._transport.write(request)
+        if len(request) <= _AT_ONCE_BYTES:
+            self._transport.write(request)
+        else:
+            # Over TLS asyncio tells only of what waits until the socket takes more, and all of the first
+            # write goes to the socket's own buffer. What comes after it waits, and is told of.
+            whole = memoryview(request)
+            self._transport.write(whole[:-1])
+            self._transport.write(whole[-1:])
         while not self._headed:
             await self._more()
         return self._status, self._headers

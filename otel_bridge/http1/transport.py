@@ -125,8 +125,12 @@ class FreeListTransport(httpx.AsyncBaseTransport):
             if idle_s > _FRESH_S:
                 # The server may have closed it in the very moment that woke us: one turn of the loop for
                 # its socket to be found readable, and one for what is read to be heard.
-                await asyncio.sleep(0)
-                await asyncio.sleep(0)
+                try:
+                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)
+                except BaseException:
+                    connection.abort()  # nobody else knows of it
+                    raise
             if connection.usable and idle_s < _IDLE_S:
                 return connection
             connection.abort()

@@ -19,7 +19,7 @@ class Reason(StrEnum):
     """Why a record was set aside."""
 
     NOT_FOUND = "not_found"  # listed, but its detail is 404
-    SOURCE_FAILED = "source_failed"  # its detail is 5xx or no JSON
+    SOURCE_FAILED = "source_failed"  # its detail is 5xx or refused, never comes, is no JSON
     UNREADABLE = "unreadable"  # its bytes are no log entry
     UNMAPPABLE = "unmappable"  # the mapping or the encoder can't take it
     REFUSED = "refused"  # the destination refuses it

@@ -21,6 +21,7 @@ from otel_bridge.errors import (
     SourceUnreachable,
 )
 from otel_bridge.http1.transport import FreeListTransport, proxied
+from otel_bridge.http1.unpacking import ACCEPTED
 from otel_bridge.receiver.answers import Answer, trouble_of
 from otel_bridge.receiver.budget import Priority
 from otel_bridge.receiver.decoding import UndecodableBody, WrongShape
@@ -96,8 +97,7 @@ class Channel:
                 "user-agent": f"otel-bridge/{__version__}",
                 "accept": "application/json",
                 "content-type": "application/json",
-                # The codings whose expansion has a bound per byte received.
-                "accept-encoding": "gzip, deflate",
+                "accept-encoding": ACCEPTED,
             }
         )
         # The deadline is the whole exchange's; a failing connection is told from it by a shorter one.

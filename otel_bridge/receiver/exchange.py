@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import httpx
 
 from otel_bridge.errors import AnswerTooLarge, SourceFailed, SourceUnreachable
+from otel_bridge.http1.unpacking import unpacked
 from otel_bridge.receiver.answers import Answer, tidy
 from otel_bridge.times import format_seconds
 
@@ -81,8 +82,7 @@ async def _read(response: httpx.Response, stream: httpx.AsyncByteStream, most_by
                 raise _TooLong
         elif len(name) == _CODING_CHARACTERS and name.lower() == b"content-encoding":
             coded = True
-    # httpx's way through a body costs several times the body, and gives nothing where nothing is compressed.
-    source = response.aiter_bytes() if coded else stream
+    source = unpacked(response) if coded else stream
     size = 0
     parts: list[bytes] = []
     async for part in source:

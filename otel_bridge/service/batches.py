@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from otel_bridge.ledger import Ledger, SetAside
+    from otel_bridge.service.claims import Claims
     from otel_bridge.service.crowd import Crowd
     from otel_bridge.service.delivery import BatchDelivery
     from otel_bridge.telemetry.tracing import Spans
@@ -42,6 +43,7 @@ class Batches:
         delivery: Where batches go.
         ledger: What is done.
         spans: Makes the bridge's own spans.
+        claims: What is being delivered now, shared by the project's lanes.
         leave: Called between batches; raises where the service stops.
         crowd: Of all passes in this process: the more, the smaller the batches.
         clock: The time.
@@ -54,6 +56,7 @@ class Batches:
         delivery: BatchDelivery,
         ledger: Ledger,
         spans: Spans,
+        claims: Claims,
         leave: Callable[[], None],
         crowd: Crowd,
         clock: Clock,
@@ -62,6 +65,7 @@ class Batches:
         self._delivery = delivery
         self._ledger = ledger
         self._spans = spans
+        self._claims = claims
         self._leave = leave
         self._crowd = crowd
         self._clock = clock
@@ -141,10 +145,13 @@ class Batches:
             if self._in_hand is None:
                 return
             batch, within = self._in_hand
-            known = await self._ledger.known(self._project, [_id_of(each) for each in batch])
-            rest = [each for each in batch if _id_of(each) not in known]
-            if rest:
-                self.tally.add(await self._delivery.deliver(rest, within, {}))
+            # What another lane holds it delivers, or its window stays open.
+            ids = {log_id for each in batch if (log_id := _id_of(each)) not in self._claims}
+            with self._claims.held(ids):
+                unknown = ids - await self._ledger.known(self._project, ids)
+                rest = [each for each in batch if _id_of(each) in unknown]
+                if rest:
+                    self.tally.add(await self._delivery.deliver(rest, within, {}))
             self._in_hand = None
 
 

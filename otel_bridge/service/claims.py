@@ -11,10 +11,16 @@ if TYPE_CHECKING:
 
 
 class Claims:
-    """Ids in the hands of one project's lanes. Who is first delivers; who comes second may wait for that."""
+    """Ids in the hands of one project's lanes. Who is first delivers; who comes second may wait for that.
+
+    Attributes:
+        times_let_go: Counts those who have let go. What they committed, the ledger may not have known when it
+            was asked before.
+    """
 
     def __init__(self) -> None:
         self._held: dict[str, asyncio.Event] = {}
+        self.times_let_go = 0
 
     def __contains__(self, log_id: str) -> bool:
         return log_id in self._held
@@ -29,6 +35,7 @@ class Claims:
         finally:
             for log_id in log_ids:
                 del self._held[log_id]
+            self.times_let_go += 1
             let_go.set()
 
     async def let_go(self, log_ids: Collection[str]) -> None:

@@ -93,6 +93,7 @@ class Collection:
             delivery=delivery,
             ledger=ledger,
             spans=self.spans,
+            claims=claims,
             leave=self.leave_if_stopped,
             crowd=self.crowd,
             clock=clock,
@@ -207,10 +208,15 @@ class Collection:
         turn: Turn | None,
     ) -> list[Entry]:
         """Deliver what nobody else delivers; returns what of the window somebody else may."""
+        seen = self._claims.times_let_go
         entries = await self._unknown(entries)
         asked = [entry for entry in entries if entry.id not in self._claims]
         async with self.source.details(_parents_first(asked), priority, self.crowd) as details:
             if turn is not None and await turn(details):
+                seen = -1
+            while seen != self._claims.times_let_go:
+                # Somebody has committed what the ledger may not have known when it was asked.
+                seen = self._claims.times_let_go
                 entries = await self._unknown(entries)
             left = {entry.id for entry in entries}
             # Two lanes may list what they share at the same moment: who is first delivers.

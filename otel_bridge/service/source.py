@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from otel_bridge.settings import DetailPolicy
 
 _PARENTS_KEPT = 128
+_CLIENT_ERRORS = range(HTTPStatus.BAD_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR)
+_NO_RECORD_S = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +162,19 @@ class ProjectSource:
         """The detail of a parent that is in no batch at hand.
 
         Raises:
-            SourceError: As the client's ``detail``.
+            SourceError: As the client's ``detail``; where it alone can't be had that is a ``SourceFailed``.
         """
         kept = self._parents.get(log_id)
         if kept is None:
             async with self._slots[priority]:
                 # A child that is delivered without a parent that only failed in passing would come out
                 # otherwise if a crash made it go out again.
-                kept = await self.client.detail(log_id, priority=priority, missing_retries=2)
+                try:
+                    kept = await self.client.detail(log_id, priority=priority, missing_retries=2)
+                except (SourceRefused, SourceUnreachable) as error:
+                    if _is_for_all(error):
+                        raise
+                    raise SourceFailed(str(error)) from None
             # A parent's own turn must find the same record, or its identity would differ from the one
             # that its children were given.
             kept = kept if self._wants_detail(kept) else _as_listed(kept)
@@ -189,10 +196,21 @@ class ProjectSource:
             return Failure(entry, Reason.UNREADABLE, str(error))
         except SourceFailed as error:
             return Failure(entry, Reason.SOURCE_FAILED, str(error))
-        except SourceUnreachable as error:
-            if error.retry_after_s is not None:
-                raise  # the circuit is open: it is the source, not this record
+        except (SourceRefused, SourceUnreachable) as error:
+            if _is_for_all(error):
+                raise
             return Failure(entry, Reason.SOURCE_FAILED, str(error))
+
+
+def _is_for_all(error: SourceRefused | SourceUnreachable) -> bool:
+    """Whether it is the source as a whole that can't be asked, and not one record of it.
+
+    A list was answered before a detail is asked for. So what is refused then is refused of that record; where
+    all of a batch are, the pass ends as it does when all of them fail.
+    """
+    if isinstance(error, SourceUnreachable):
+        return error.retry_after_s is not None  # the circuit is open
+    return error.status not in _CLIENT_ERRORS or error.status in _NO_RECORD_S
 
 
 def _as_listed(detail: Detail) -> Detail:

@@ -13,8 +13,10 @@ from otel_bridge.service.logs import event
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-STOP_GRACE_S: Final = 8.0
-"""What a batch in hand has to be acknowledged and committed; the promise for the whole stop is 10 s."""
+STOP_GRACE_S: Final = 7.0
+"""What a batch in hand has to be acknowledged and committed. The promise for the whole stop is 10 s, of which
+closing the ledger and sending the last metrics may take two.
+"""
 
 IDLE_GRACE_S: Final = 0.5
 """What a pass with nothing in hand has to end by itself; a source that hangs would keep it for longer."""

@@ -240,6 +240,7 @@ LISTS = [
 ]
 DETAILS = [
     (Fault(status=404), "not found"),
+    (Fault(status=400), "source failed"),
     (Fault(html=True), "source failed"),
     (Fault(cut_json=True), "source failed"),
     (Fault(other_record=True), "unreadable"),

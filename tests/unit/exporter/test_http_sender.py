@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ssl
 import time
 from email.utils import formatdate
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 BODY = b"\x0a\x00"
 PLAIN = {"content-type": "text/plain"}
+PACKED = {"content-type": "application/x-protobuf", "content-encoding": "gzip"}
 JSON = {"content-type": "application/json; charset=utf-8"}
 PARTIAL = ExportTraceServiceResponse(
     partial_success=ExportTracePartialSuccess(rejected_spans=3, error_message="too\nold")
@@ -58,10 +60,10 @@ async def _send(answer: HttpAnswer, **changes: Any) -> Answer:
             assert len(sink.received) == 1, "no library below retries or follows"
 
 
-@pytest.mark.parametrize("gzip", [True, False])
-async def test_a_request_is_what_otlp_asks_for(*, gzip: bool) -> None:
+@pytest.mark.parametrize("packed", [True, False])
+async def test_a_request_is_what_otlp_asks_for(*, packed: bool) -> None:
     async with RecordingSink() as sink:
-        sender = HttpSender(_destination(sink, gzip=gzip))
+        sender = HttpSender(_destination(sink, gzip=packed))
         assert await sender.send(BODY * 100) == Accepted()
         await sender.aclose()
 
@@ -69,9 +71,10 @@ async def test_a_request_is_what_otlp_asks_for(*, gzip: bool) -> None:
     assert received.body == BODY * 100
     assert received.path == "/v1/traces?key=s3cret"
     assert received.headers["content-type"] == "application/x-protobuf"
-    assert received.headers.get("content-encoding") == ("gzip" if gzip else None)
+    assert received.headers.get("content-encoding") == ("gzip" if packed else None)
     assert received.headers["x-token"] == "t0ken"
     assert received.headers["user-agent"].startswith("otel-bridge/")
+    assert received.headers["accept-encoding"] == "gzip, deflate"
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,7 @@ async def test_a_request_is_what_otlp_asks_for(*, gzip: bool) -> None:
         (HttpAnswer(204, headers={}), Accepted()),
         (HttpAnswer(200, b"  \n", PLAIN), Accepted()),
         (HttpAnswer(200, PARTIAL), Accepted(3, "too old")),
+        (HttpAnswer(200, gzip.compress(PARTIAL), PACKED), Accepted(3, "too old")),
         (HttpAnswer(200, PARTIAL, headers={}), Accepted(3, "too old")),
         (HttpAnswer(200, b"{}", JSON), Accepted()),
         (

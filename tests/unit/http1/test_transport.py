@@ -168,6 +168,23 @@ async def test_a_connection_closed_in_the_moment_it_is_wanted_is_not_used() -> N
     await gone(server)
 
 
+async def test_a_request_cancelled_while_its_connection_is_looked_at_leaves_none_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("otel_bridge.http1.transport._FRESH_S", -1.0)
+    server = Server()
+    async with serving(server) as (client, url):
+        await client.get(url)
+        asking = asyncio.create_task(
+            client._transport.handle_async_request(httpx.Request("GET", url))  # the client itself takes turns
+        )
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await gone(server)
+        assert server.connections == 1
+
+
 async def test_a_connection_idle_for_too_long_is_not_used() -> None:
     server = Server()
     async with serving(server) as (client, url):
@@ -225,6 +242,38 @@ async def test_a_server_s_certificate_is_verified(tmp_path: Path) -> None:
             with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
                 await stranger.get(url)
     await gone(server)
+
+
+async def test_over_tls_too_a_request_answered_before_it_was_sent_spoils_its_connection(
+    tmp_path: Path,
+) -> None:
+    made = make_certificates(tmp_path)
+    ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ours.load_cert_chain(made.server, made.server_key)
+    connections, enough, ended = 0, asyncio.Event(), asyncio.Semaphore(0)
+
+    async def impatient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()  # type: ignore[attr-defined] # of what reads
+        writer.write(b"HTTP/1.1 413 Too large\r\ncontent-length: 0\r\n\r\n")
+        await enough.wait()
+        writer.transport.abort()
+        await closed(writer)
+        ended.release()
+
+    listener = await asyncio.start_server(impatient, "127.0.0.1", 0, ssl=ours)
+    url = f"https://localhost:{listener.sockets[0].getsockname()[1]}/"
+    trusting = FreeListTransport(1, lambda: ssl.create_default_context(cafile=made.authority))
+    async with listener, httpx.AsyncClient(transport=trusting) as client:
+        for expected in (1, 2):
+            # More than the system's own buffers take.
+            assert (await client.post(url, content=bytes(20_000_000))).status_code == 413
+            assert connections == expected
+        enough.set()
+        for _ in range(connections):
+            await asyncio.wait_for(ended.acquire(), 5)
 
 
 async def test_a_server_that_does_not_shake_hands_costs_the_connect_timeout() -> None:

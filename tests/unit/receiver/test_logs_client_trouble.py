@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -301,6 +302,20 @@ async def test_the_bound_holds_for_what_is_unpacked(clock: SimulatedClock) -> No
     ) as client:
         with pytest.raises(AnswerTooLarge):
             await ask(client)
+
+
+async def test_a_body_that_is_packed_twice_takes_no_memory(clock: SimulatedClock) -> None:
+    body = Chunks(gzip.compress(gzip.compress(b" " * 64_000_000)))
+    headers = {"content-encoding": "gzip, gzip"}
+    async with bounded(
+        clock, lambda _: httpx.Response(200, headers=headers, stream=body), most=2500
+    ) as client:
+        tracemalloc.start()
+        with pytest.raises(SourceFailed, match="compression"):
+            await ask(client)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 2_000_000
 
 
 async def test_a_packed_body_is_unpacked(clock: SimulatedClock) -> None:

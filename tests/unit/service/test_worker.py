@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from otel_bridge.emulator import Fault
-from otel_bridge.errors import DestinationUnavailable, SourceError
+from otel_bridge.errors import (
+    DestinationUnavailable,
+    SourceError,
+    SourceRefused,
+    SourceUnreachable,
+)
 from otel_bridge.ledger import Lane
 from otel_bridge.service import batches
 
@@ -148,6 +153,77 @@ async def test_a_record_that_is_tried_again_does_not_hold_up_those_after_it(brid
     overtook = keys.index("log_000")
     assert 100 < overtook < 200
     assert sorted(keys) == [*keys[overtook : overtook + 1], *keys[:overtook], *keys[overtook + 1 :]]
+
+
+@pytest.mark.parametrize("status", [400, 403, 410, 422])
+async def test_a_record_that_alone_is_refused_does_not_hold_up_those_after_it(
+    bridge: Any, status: int
+) -> None:
+    for number in range(20):
+        bridge.add(f"log_{number:02}", age_s=100 - number)
+    bridge.fault = lambda path, _n: Fault(status=status) if path.endswith("log_07") else None
+    assert len(await bridge.once()) == 19
+    assert await bridge.set_aside() == {"log_07": "source_failed"}
+
+
+@pytest.mark.parametrize("status", [400, 403])
+async def test_a_source_that_refuses_every_record_sets_nothing_aside(bridge: Any, status: int) -> None:
+    for number in range(20):
+        bridge.add(f"log_{number}")
+    bridge.fault = lambda path, _n: Fault(status=status) if "log_" in path.rpartition("/")[2] else None
+    with pytest.raises(SourceError, match=str(status)):
+        await bridge.once()
+    assert await bridge.set_aside() == {}
+
+
+async def test_a_key_that_is_refused_in_the_middle_sets_nothing_aside(bridge: Any) -> None:
+    for number in range(20):
+        bridge.add(f"log_{number:02}", age_s=100 - number)
+    bridge.fault = lambda path, _n: Fault(status=401) if path.endswith("log_07") else None
+    with pytest.raises(SourceRefused):
+        await bridge.once()
+    assert await bridge.set_aside() == {}
+
+
+@pytest.mark.parametrize("error", [SourceUnreachable("never came"), SourceRefused("400", 400)])
+async def test_a_parent_that_can_not_be_had_holds_up_its_children_alone(
+    bridge: Any, monkeypatch: pytest.MonkeyPatch, error: SourceError
+) -> None:
+    bridge.add("log_parent", age_s=100)
+    bridge.add("log_child", age_s=90, parent={"log_id": "log_parent"})
+    for number in range(12):
+        bridge.add(f"log_{number}", age_s=80)
+    detail = bridge.client.detail
+
+    async def without_the_parent(log_id: str, **others: Any) -> Any:
+        if log_id == "log_parent":
+            raise error
+        return await detail(log_id, **others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bridge.client, "detail", without_the_parent)
+        assert len(await bridge.once()) == 12
+    assert await bridge.set_aside() == {"log_parent": "source_failed", "log_child": "source_failed"}
+    await asyncio.create_task(bridge.clock.sleep(15))
+    await bridge.once()
+    assert bridge.span("log_child").trace_id == bridge.span("log_parent").trace_id
+
+
+async def test_an_open_circuit_met_by_a_parent_sets_nothing_aside(
+    bridge: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge.add("log_child", age_s=90, parent={"log_id": "log_parent"})
+    detail = bridge.client.detail
+
+    async def open_for_the_parent(log_id: str, **others: Any) -> Any:
+        if log_id == "log_parent":
+            raise SourceUnreachable("down", 5.0)
+        return await detail(log_id, **others)
+
+    monkeypatch.setattr(bridge.client, "detail", open_for_the_parent)
+    with pytest.raises(SourceUnreachable):
+        await bridge.once()
+    assert await bridge.set_aside() == {}
 
 
 async def test_a_source_that_fails_for_every_record_sets_nothing_aside(bridge: Any) -> None:

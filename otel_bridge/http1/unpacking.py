@@ -1,0 +1,64 @@
+"""A body's content coding undone, in pieces of a bounded size whatever the server has packed into it.
+
+httpx unpacks all that has come at once, and one coding after the other: 3 KB that were packed twice become
+gigabytes before anybody can count them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Final, cast
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+ACCEPTED: Final = "gzip, deflate"
+"""What may be asked for."""
+
+_PIECE_BYTES: Final = 256 * 1024
+_KNOWN: Final = {"gzip", "x-gzip", "deflate"}
+_MARK_BYTES: Final = 2
+
+
+async def unpacked(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The pieces of a body that is read from its stream; what is packed in no known way stays as it is.
+
+    Raises:
+        httpx.DecodingError: It is broken, or packed more than once.
+        httpx.TransportError: As the stream.
+    """
+    codings = response.headers.get("content-encoding", "").lower().split(",")
+    known = [each for each in map(str.strip, codings) if each in _KNOWN]
+    if len(known) > 1:
+        raise httpx.DecodingError("a body that is packed more than once")
+    unpacking = None
+    left = b""
+    async for part in cast("httpx.AsyncByteStream", response.stream):
+        if not known:
+            yield part
+            continue
+        if unpacking is not None and unpacking.eof:
+            continue  # zlib would keep what follows
+        left += part
+        if unpacking is None:
+            if len(left) < _MARK_BYTES:
+                continue
+            unpacking = zlib.decompressobj(_window_bits(known[0], left))
+        while left:
+            try:
+                piece = unpacking.decompress(left, _PIECE_BYTES)
+            except zlib.error as error:
+                raise httpx.DecodingError(str(error)) from error
+            left = unpacking.unconsumed_tail
+            if piece:
+                yield piece
+
+
+def _window_bits(coding: str, start: bytes) -> int:
+    if coding != "deflate":
+        return zlib.MAX_WBITS | 16
+    # Some servers send it bare, without the frame that the standard asks for (RFC 1950, section 2.2).
+    framed = start[0] & 15 == zlib.DEFLATED and int.from_bytes(start[:_MARK_BYTES], "big") % 31 == 0
+    return zlib.MAX_WBITS if framed else -zlib.MAX_WBITS
