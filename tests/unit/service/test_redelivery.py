@@ -101,6 +101,19 @@ async def test_every_record_is_what_it_was_whatever_has_come_since(family: Any) 
     assert await state(bridge) == there
 
 
+async def test_a_call_is_linked_to_the_failed_attempt_in_an_earlier_part_of_the_range(bridge: Any) -> None:
+    bridge.add("log_failed", age_s=1_500, status="failed", context={"request_id": "req_1"})
+    bridge.add("log_retried", age_s=300, context={"request_id": "req_1"})
+    await bridge.once()
+    assert bridge.span("log_retried").links
+    before = sent(bridge)
+    await rest(bridge, 2 * 3600)
+    now = bridge.clock.now_ms()
+    await bridge.ledger.prune("p", now - 24 * HOUR, now)  # which forgets the attempt
+    await again(bridge, 2.5, 1)
+    assert sent(bridge) == before
+
+
 async def test_an_orphan_stays_one_after_its_parent_has_come(family: Any) -> None:
     bridge = family
     before = sent(bridge)
