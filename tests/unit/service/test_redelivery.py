@@ -22,10 +22,10 @@ SPAN = RemoteSpan(bytes(range(16)), bytes(range(8, 16)), sampled=True)
 TRACEPARENT = f"00-{bytes(range(1, 17)).hex()}-{bytes(range(1, 9)).hex()}-01"
 
 
-async def again(bridge: Any, from_h: float = 2, to_h: float = 0, *, run: bool = True) -> Again:
+def redelivery(bridge: Any, from_h: float = 2, to_h: float = 0) -> Redelivery:
     """As another process would, over the same ledger."""
     now = bridge.clock.now_ms()
-    redelivery = Redelivery(
+    return Redelivery(
         bridge.new_worker().past,
         mapper=Mapper(MappingOptions(project="p")),
         exporter=bridge.destination,
@@ -33,9 +33,12 @@ async def again(bridge: Any, from_h: float = 2, to_h: float = 0, *, run: bool = 
         from_ms=now - round(from_h * HOUR),
         to_ms=now - round(to_h * HOUR),
     )
-    if run:
-        await asyncio.create_task(redelivery.run(lambda: None))
-    return redelivery.report
+
+
+async def again(bridge: Any, from_h: float = 2, to_h: float = 0) -> Again:
+    made = redelivery(bridge, from_h, to_h)
+    await asyncio.create_task(made.run(lambda: None))
+    return made.report
 
 
 def sent(bridge: Any) -> dict[str, bytes]:
@@ -187,12 +190,20 @@ async def test_a_destination_that_goes_down_ends_it_and_it_says_how_far_it_came(
     for hours in range(40, 0, -1):
         bridge.add(f"log_{hours:02}", age_s=hours * 3600)
     await again(bridge, 41)
-    bridge.destination.deliveries.clear()
-    bridge.destination.failures = [DestinationUnavailable("503")]
+    everything = set(sent(bridge))
+    made = redelivery(bridge, 41)
+
+    def fail_next() -> None:
+        if bridge.destination.deliveries:
+            bridge.destination.failures = [DestinationUnavailable("503")]
+
     with pytest.raises(DestinationUnavailable):
-        await again(bridge, 41)
-    report = await again(bridge, 41, run=False)
-    assert report.reached_ms == bridge.clock.now_ms() - 41 * HOUR
+        await asyncio.create_task(made.run(fail_next))
+    first = set(sent(bridge))
+    assert 0 < len(first) < 40
+    left_h = (bridge.clock.now_ms() - made.report.reached_ms) / HOUR
+    await again(bridge, left_h)
+    assert first | set(sent(bridge)) == everything
 
 
 def missing(log_id: str) -> Callable[[str, int], Any]:
