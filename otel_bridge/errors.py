@@ -22,6 +22,7 @@
 from __future__ import annotations
 
 import traceback
+from http import HTTPStatus
 from pathlib import Path
 
 
@@ -90,6 +91,11 @@ class SourceRefused(SourceError):  # noqa: N818
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+    @property
+    def wrong_address(self) -> bool:
+        """Whether no Composio answers there (404, or a redirect): another key would change nothing."""
+        return self.status == HTTPStatus.NOT_FOUND or self.status < HTTPStatus.BAD_REQUEST
 
 
 class RecordNotFound(SourceError):  # noqa: N818

@@ -11,10 +11,11 @@ from otel_bridge.cli.options import ConfigFile, ProjectName, chosen_projects, re
 from otel_bridge.counting import counted
 from otel_bridge.errors import BridgeError
 from otel_bridge.ledger import open_ledger
+from otel_bridge.service.again import AgainReport, deliver_again
 from otel_bridge.service.backfill import Backfill
 from otel_bridge.service.ranges import past_range
 from otel_bridge.service.status import describe_set_aside
-from otel_bridge.times import SystemClock
+from otel_bridge.times import SystemClock, format_time
 
 From = Annotated[str, typer.Option("--from", metavar="T", help="ISO 8601, or an age such as 36h.")]
 To = Annotated[str, typer.Option("--to", metavar="T", help="ISO 8601, an age, or now.")]
@@ -23,6 +24,9 @@ To = Annotated[str, typer.Option("--to", metavar="T", help="ISO 8601, an age, or
 def backfill(
     from_text: From,
     to_text: To,
+    again: Annotated[  # noqa: FBT002 - typer's way to declare a flag
+        bool, typer.Option("--again", help="Deliver what is delivered already as well, byte for byte.")
+    ] = False,
     config: ConfigFile = None,
 ) -> None:
     """Collect a past range, oldest first; a second call goes on where the first one was."""
@@ -31,10 +35,45 @@ def backfill(
     settings = read_settings(config)
     from otel_bridge.cli.progress import shown  # noqa: PLC0415 - loads rich, which the service does without
 
+    if again:
+        with shown() as (say, show):
+            done = asyncio.run(deliver_again(settings, clock, from_ms, to_ms, say=say, show=show))
+        _say_again(done)
+        return
     with shown() as (say, show):
         report = asyncio.run(Backfill(settings, clock, say=say, show=show).run(from_ms, to_ms))
     typer.echo(f"{counted(report.delivered, 'record')} delivered")
     say_incomplete(report.failures, report.set_aside, interrupted=report.interrupted)
+    if not report.complete:
+        raise typer.Exit(1)
+
+
+def _say_again(report: AgainReport) -> None:
+    """What was delivered again, and what was not.
+
+    Raises:
+        Exit: Not everything was.
+    """
+    again = sum(each.again for each in report.projects.values())
+    first = sum(each.first.delivered for each in report.projects.values())
+    typer.echo(f"{counted(again, 'record')} delivered again, {first:,} for the first time")
+    for project, each in report.projects.items():
+        if each.waiting:
+            what = f"{counted(each.waiting, 'record')} set aside before"
+            typer.echo(f"{project}: {what}, and left to `otel-bridge retry`")
+        if each.left:
+            total, words = each.left.total(), describe_set_aside(each.left)
+            what = f"{counted(total, 'record')} not delivered again: {words}"
+            typer.echo(f"otel-bridge: {project}: {what}", err=True)
+    aside = {
+        project: {reason.value: count for reason, count in each.first.set_aside.items()}
+        for project, each in report.projects.items()
+        if each.first.set_aside
+    }
+    say_incomplete(report.failures, aside, interrupted=False)
+    if report.go_on_ms is not None:
+        text = f"ended before the end; `--from {format_time(report.go_on_ms)}` goes on from there"
+        typer.echo(f"otel-bridge: {text}", err=True)
     if not report.complete:
         raise typer.Exit(1)
 

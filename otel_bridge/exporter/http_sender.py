@@ -35,7 +35,7 @@ from otel_bridge.exporter.sender import (
     one_line,
     read_response,
 )
-from otel_bridge.http1.transport import FreeListTransport, proxied
+from otel_bridge.http1.transport import FreeListTransport, proxied, through_proxy
 from otel_bridge.http1.unpacking import ACCEPTED, unpacked
 from otel_bridge.times import format_seconds
 
@@ -70,6 +70,8 @@ class HttpSender:
         self._headers["accept-encoding"] = ACCEPTED  # httpx would ask for what else is installed
         if destination.gzip:
             self._headers["content-encoding"] = "gzip"
+        # A transport that is given goes its own way.
+        self._through = "" if transport else through_proxy(httpx.URL(destination.endpoint))
         trust = partial(
             tls.context, destination.certificate, destination.client_certificate, destination.client_key
         )
@@ -93,7 +95,7 @@ class HttpSender:
                 response, content = await self._post(body)
         except TimeoutError:
             raise self._unavailable(
-                f"no answer in {format_seconds(self._destination.timeout_ms / 1000)}"
+                f"no answer in {format_seconds(self._destination.timeout_ms / 1000)}{self._through}"
             ) from None
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
             raise self._refused(str(error)) from None
@@ -101,7 +103,7 @@ class HttpSender:
             distrust = _distrust(error)
             if distrust:
                 raise self._refused(f"its certificate is not trusted: {distrust}") from None
-            raise self._unavailable(str(error) or type(error).__name__) from None
+            raise self._unavailable(f"{str(error) or type(error).__name__}{self._through}") from None
         return self._read(response, content)
 
     async def aclose(self) -> None:

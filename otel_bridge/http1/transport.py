@@ -28,9 +28,25 @@ _Origin = tuple[str, str, int]
 
 def proxied(base_url: str) -> bool:
     """Whether the environment sends requests to this address through a proxy."""
-    url = httpx.URL(base_url)
+    return _proxy_of(httpx.URL(base_url)) is not None
+
+
+def through_proxy(url: httpx.URL) -> str:
+    """The proxy that stands between, as the continuation of an address; empty for none. Never its user."""
+    proxy = _proxy_of(url)
+    if proxy is None:
+        return ""
+    try:
+        where = httpx.URL(proxy if "://" in proxy else f"http://{proxy}").netloc.decode("ascii", "replace")
+    except httpx.InvalidURL:
+        where = ""
+    return f" through the proxy {where}" if where else " through a proxy"
+
+
+def _proxy_of(url: httpx.URL) -> str | None:
     proxies = getproxies()
-    return bool((proxies.get(url.scheme) or proxies.get("all")) and not proxy_bypass(url.host))
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return proxy if proxy and not proxy_bypass(url.host) else None
 
 
 class FreeListTransport(httpx.AsyncBaseTransport):

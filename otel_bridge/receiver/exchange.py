@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import httpx
 
 from otel_bridge.errors import AnswerTooLarge, SourceFailed, SourceUnreachable
+from otel_bridge.http1.transport import through_proxy
 from otel_bridge.http1.unpacking import unpacked
 from otel_bridge.receiver.answers import Answer, tidy
 from otel_bridge.times import format_seconds
@@ -58,14 +59,14 @@ async def exchange(
         raise AnswerTooLarge(f"{request.url.host} sent a body of more than {most_bytes:,} bytes") from None
     except TimeoutError:
         raise SourceUnreachable(
-            f"no whole answer from {_host(request)} within {format_seconds(timeout_s)}"
+            f"no whole answer from {_way(request)} within {format_seconds(timeout_s)}"
         ) from None
     except httpx.TimeoutException:
-        raise SourceUnreachable(f"no connection to {_host(request)} in time") from None
+        raise SourceUnreachable(f"no connection to {_way(request)} in time") from None
     except httpx.DecodingError:
         raise SourceFailed(f"{_host(request)} sent a body whose compression is broken") from None
     except httpx.TransportError as error:
-        raise SourceUnreachable(_in_words(_host(request), error)) from None
+        raise SourceUnreachable(_in_words(_way(request), error)) from None
     return Answer(response.status_code, response.headers, body)
 
 
@@ -96,6 +97,11 @@ async def _read(response: httpx.Response, stream: httpx.AsyncByteStream, most_by
 def _host(request: httpx.Request) -> str:
     """Whom was asked: never the userinfo; the port, because a wrong one is what a person has to see."""
     return request.url.netloc.decode("ascii", "replace")
+
+
+def _way(request: httpx.Request) -> str:
+    """Whom was asked, and the proxy in between: it may be the one that does not answer."""
+    return _host(request) + through_proxy(request.url)
 
 
 def _in_words(host: str, error: httpx.TransportError) -> str:

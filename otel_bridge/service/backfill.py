@@ -11,23 +11,17 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from otel_bridge.counting import counted
 from otel_bridge.errors import BridgeError, LedgerInUse
 from otel_bridge.ledger import Lane, Window, open_ledger
-from otel_bridge.receiver.budget import Priority
-from otel_bridge.service.assembly import (
-    ONCE_ATTEMPTS,
-    age_limit,
-    otlp_exporter,
-    project_source,
-)
-from otel_bridge.service.budgets import OrganisationBudgets, budgets
+from otel_bridge.service.age import within_age
+from otel_bridge.service.assembly import ONCE_ATTEMPTS, otlp_exporter
+from otel_bridge.service.budgets import OrganisationBudgets
 from otel_bridge.service.crew import workers
 from otel_bridge.service.ranges import uncovered
 from otel_bridge.service.runner import stopping_on_signals
 from otel_bridge.service.sharing import alone
 from otel_bridge.service.stopping import finish
-from otel_bridge.times import format_duration, format_time
+from otel_bridge.times import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -114,7 +108,7 @@ class Backfill:
         stop = asyncio.Event()
         report = BackfillReport()
         with stopping_on_signals(stop):
-            from_ms = await self._within_age(from_ms, to_ms)
+            from_ms = await within_age(self._settings, self._clock, from_ms, to_ms, self._say)
             if from_ms >= to_ms:
                 return report
             async with AsyncExitStack() as stack:
@@ -138,41 +132,6 @@ class Backfill:
     def _ledger(self, *, shared: bool) -> Ledger:
         state = self._settings.ledger.state.get_secret_value()
         return open_ledger(state, self._clock, shared=shared, on_notice=self._say)
-
-    async def _within_age(self, from_ms: int, to_ms: int) -> int:
-        """Where the range begins once what the destination refuses for its age is left out, and said."""
-        limit = age_limit(self._settings)
-        if limit is None:
-            return from_ms
-        oldest_ms = self._clock.now_ms() - limit.limit_ms
-        if from_ms >= oldest_ms:
-            return from_ms
-        cut_ms = min(oldest_ms, to_ms)
-        count = await self._count(from_ms, cut_ms)
-        calls = "an unknown number of tool calls" if count is None else counted(count, "tool call")
-        self._say(
-            f"skipped: {calls} before {format_time(cut_ms)}, because {limit.name} takes nothing "
-            f"older than {format_duration(limit.limit_ms)} (OTEL_BRIDGE_AGE_LIMIT=0s sends them all the same)"
-        )
-        return cut_ms
-
-    async def _count(self, from_ms: int, to_ms: int) -> int | None:
-        total = 0
-        shared = budgets(self._settings, self._clock)
-        for project in self._settings.projects:
-            source = project_source(self._settings, project, shared[project.name], self._clock)
-            try:
-                summary = await source.client.usage_summary(
-                    from_ms=from_ms, to_ms=to_ms, priority=Priority.BACKFILL
-                )
-            except BridgeError:
-                return None
-            finally:
-                await source.client.aclose()
-            if summary.tool_calls is None:
-                return None
-            total += summary.tool_calls
-        return total
 
     async def _plan(self, ledger: Ledger, from_ms: int, to_ms: int) -> None:
         for name in self._names:
@@ -221,7 +180,7 @@ class Backfill:
                 async def stepped() -> None:
                     delivered = sum(worker.tally.delivered for worker in each_worker)
                     left = await self._left_ms(ledger)
-                    self._show(Progress(total, left, delivered, _used(shared.by_key.values())))
+                    self._show(Progress(total, left, delivered, used(shared.by_key.values())))
 
                 passes = [asyncio.create_task(worker.run_backfill(stepped)) for worker in each_worker]
                 await finish(passes, [worker.hand for worker in each_worker], stop)
@@ -262,6 +221,7 @@ class Backfill:
             await ledger.close()
 
 
-def _used(shared: Iterable[Budget]) -> tuple[tuple[int, int], ...]:
+def used(shared: Iterable[Budget]) -> tuple[tuple[int, int], ...]:
+    """Requests used and allowed in the current minute, for each budget with a known limit."""
     states = {id(each): each.state for each in shared}
     return tuple((state.used, state.allowed) for state in states.values() if state.allowed is not None)

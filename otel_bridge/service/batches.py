@@ -30,9 +30,10 @@ FIRST_BATCH_RECORDS: Final = 32
 failed, is the likeliest to be killed: it starts small and doubles with each batch that is delivered.
 """
 
-_PATIENCE_S: Final = 1.0
+PATIENCE_S: Final = 1.0
 """What has come goes out after so long, although the batch is not full: the next may wait for the budget."""
-_SOURCE_DOWN: Final = 8
+SOURCE_DOWN: Final = 8
+"""So many details that fail together are the source's fault, and not theirs."""
 
 
 class Batches:
@@ -105,7 +106,7 @@ class Batches:
         """As many details as a batch has, or what is left of them."""
         with self._spans.span("details") as span:
             most = self._crowd.batch(min(self._most, BATCH_RECORDS))
-            batch = await details.take(most, BATCH_BYTES, lambda: self._clock.sleep(_PATIENCE_S))
+            batch = await details.take(most, BATCH_BYTES, lambda: self._clock.sleep(PATIENCE_S))
             span.set_attribute("otel_bridge.records", len(batch))
         return batch
 
@@ -117,7 +118,7 @@ class Batches:
         before: Mapping[str, SetAside],
     ) -> None:
         down = [each for each in batch if isinstance(each, Failure) and each.reason is Reason.SOURCE_FAILED]
-        if len(down) == len(batch) >= _SOURCE_DOWN and not before:
+        if len(down) == len(batch) >= SOURCE_DOWN and not before:
             # Not these records' fault: nothing is set aside, the window is tried again as a whole. What was
             # set aside before has shown that it is its own fault.
             raise SourceFailed(down[0].message)

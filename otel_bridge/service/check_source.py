@@ -93,11 +93,15 @@ def _todo(error: BridgeError) -> str:
         return "wait for a minute, and see what else uses up the organisation's requests"
     if isinstance(error, SourceFailed):
         return "see Composio's status page; where the address is not Composio's, mend COMPOSIO_BASE_URL"
-    if isinstance(error, SourceRefused):
-        if error.status == HTTPStatus.FORBIDDEN:
-            return "give the key that permission in the Composio dashboard, or take another key"
-        return "take a project API key (ak_…) from the Composio dashboard, and see COMPOSIO_BASE_URL"
-    return ""
+    return _todo_refused(error) if isinstance(error, SourceRefused) else ""
+
+
+def _todo_refused(error: SourceRefused) -> str:
+    if error.wrong_address:
+        return "mend COMPOSIO_BASE_URL (base_url): what answers there is not Composio's API"
+    if error.status == HTTPStatus.FORBIDDEN:
+        return "give the key that permission in the Composio dashboard, or take another key"
+    return "take a project API key (ak_…) from the Composio dashboard, and see COMPOSIO_BASE_URL"
 
 
 def _rate(settings: Settings, project: ProjectSettings, budget: Budget) -> Iterator[Finding]:

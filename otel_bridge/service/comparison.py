@@ -11,21 +11,19 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from otel_bridge.ledger import Lane, Window
+from otel_bridge.ledger import Lane
 from otel_bridge.receiver.budget import Priority
-from otel_bridge.service import planner
 from otel_bridge.service.delivery import Tally
 from otel_bridge.service.findings import Findings, Part
+from otel_bridge.service.listings import listings
 from otel_bridge.service.ranges import uncovered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
+    from otel_bridge.ledger import Window
     from otel_bridge.service.collection import Collection
     from otel_bridge.service.source import Listing
 
 _LISTED_RECORDS: Final = 500  # two counts cost as much as two pages: below this, halving no longer pays
-_NS_PER_MS: Final = 1_000_000
 
 
 class Repair(Enum):
@@ -103,13 +101,13 @@ class Comparison:
         source = await self._source_count(from_ms, to_ms)
         if source is None:
             source = 0
-            async for _, listing in self._listings(from_ms, to_ms):
+            async for _, listing in listings(self._collection, from_ms, to_ms):
                 source += _tool_calls(listing)
         parts.append(Part(from_ms, to_ms, source, known))
         return source
 
     async def _deliver_again(self, findings: Findings, from_ms: int, to_ms: int) -> None:
-        async for part, listing in self._listings(from_ms, to_ms):
+        async for part, listing in listings(self._collection, from_ms, to_ms):
             tally = Tally()
             await self._collection.deliver_new(part, listing, Priority.BACKFILL, tally)
             findings.delivered_again += tally.delivered
@@ -136,7 +134,7 @@ class Comparison:
 
     async def _compare_list(self, findings: Findings, from_ms: int, to_ms: int) -> int:
         counted = 0
-        async for part, listing in self._listings(from_ms, to_ms):
+        async for part, listing in listings(self._collection, from_ms, to_ms):
             counted += _tool_calls(listing)
             ids = [entry.id for entry in listing.entries]
             ids += [each.log_id for each in listing.unreadable if each.log_id]
@@ -166,26 +164,6 @@ class Comparison:
         count = await self._collection.source.count(from_ms, to_ms, Priority.BACKFILL)
         self._counts = count is not None
         return count
-
-    async def _listings(self, from_ms: int, to_ms: int) -> AsyncIterator[tuple[Window, Listing]]:
-        """The part's list, oldest first, in stretches that are each a bounded number of pages."""
-        span = planner.Span()
-        while from_ms < to_ms:
-            self._collection.leave_if_stopped()
-            part = Window(self._project, Lane.BACKFILL, from_ms, min(to_ms, from_ms + span.ms))
-            listing = await self._collection.listing(part, Priority.BACKFILL)
-            if not listing.complete:
-                span.too_full(part, listing.covered_ms)
-                continue
-            span.collected(part, len(listing.entries))
-            # Whether a list holds its end is not documented; here it does not, as in the source's counts.
-            entries = [entry for entry in listing.entries if not _at(entry.timestamp_ns, part.to_ms)]
-            yield part, replace(listing, entries=entries)
-            from_ms = part.to_ms
-
-
-def _at(timestamp_ns: int | None, ms: int) -> bool:
-    return timestamp_ns is not None and timestamp_ns // _NS_PER_MS == ms
 
 
 def _tool_calls(listing: Listing) -> int:

@@ -15,6 +15,7 @@ from otel_bridge.mapping.identity import Rule
 from otel_bridge.receiver.models import Detail, Entry
 from otel_bridge.service.correlations import CorrelationWait
 from otel_bridge.service.detail_stream import Failure
+from otel_bridge.service.held_up import noting
 from otel_bridge.service.identities import LOOP_DEPTH, IdentityResolver
 from otel_bridge.service.observer import NOBODY, Observer
 from otel_bridge.service.setting_aside import put_aside
@@ -227,7 +228,8 @@ class BatchDelivery:
             return Outcome(), None
         try:
             with self._spans.span("deliver", records=len(deliveries)):
-                return await self._exporter.export(deliveries), None
+                async with noting(self._project, self._ledger, self._clock, self._exporter):
+                    return await self._exporter.export(deliveries), None
         except DestinationError as error:
             return outcome_of(error), error
 

@@ -29,7 +29,7 @@ from otel_bridge.errors import (
 )
 from otel_bridge.ledger import Lane
 from otel_bridge.service.observer import Observer
-from otel_bridge.service.reasons import Code, Reason
+from otel_bridge.service.reasons import TRIED_AGAIN, WRONG_ADDRESS, Code, Reason
 from otel_bridge.times import format_duration
 
 if TYPE_CHECKING:
@@ -74,9 +74,10 @@ class _Trouble:
     last_ms: int
     count: int = 1
     at_once: bool = False
+    advice: str = ""
 
-    def again(self, message: str, now_ms: int, *, at_once: bool) -> None:
-        self.message, self.at_once = message, at_once
+    def again(self, message: str, now_ms: int, *, at_once: bool, advice: str) -> None:
+        self.message, self.at_once, self.advice = message, at_once, advice
         # A clock that was set back must not keep failures from being counted.
         if not 0 <= now_ms - self.last_ms < SAME_MOMENT_MS:
             self.count += 1
@@ -199,12 +200,12 @@ class Health(Observer):
         ]
         for name, known in self._projects.items():
             told = [
-                Reason(name, each.code, each.message, each.since_ms)
+                Reason(name, each.code, each.message, each.since_ms, advice=each.advice)
                 for each in known.trouble.values()
                 if each.told(now_ms)
             ]
             reasons += told
-            behind = self._behind(name, known, now_ms)
+            behind = self._behind(name, known, now_ms, told=bool(told))
             if behind is not None:
                 reasons.append(replace(behind, follows=bool(told) or known.ended is not None))
         return reasons + self.ended()
@@ -217,7 +218,7 @@ class Health(Observer):
             if known.ended is not None
         ]
 
-    def _behind(self, name: str, known: _Project, now_ms: int) -> Reason | None:
+    def _behind(self, name: str, known: _Project, now_ms: int, *, told: bool) -> Reason | None:
         lag_ms = self.lag_ms(name, now_ms)
         if lag_ms is not None and lag_ms <= self._limits.lag_ms:
             return None
@@ -229,17 +230,23 @@ class Health(Observer):
             message = f"{format_duration(lag_ms)} behind; the limit is {limit}"
             # What lies before the start is no trouble of this process.
             since_ms = self._started_ms if starting else now_ms - lag_ms + self._limits.lag_ms
+        if starting and known.trouble and not told:
+            # Not told by itself yet, for it may pass: but to wait for what was before would be no advice.
+            newest = max(known.trouble.values(), key=lambda each: each.last_ms)
+            message = f"{message}: {newest.message}"
+            return Reason(name, Code.STARTING, message, since_ms, advice=TRIED_AGAIN)
         return Reason(name, Code.STARTING if starting else Code.LAGGING, message, since_ms)
 
     def _failed(self, project: str, error: BridgeError, now_ms: int) -> None:
         code = _code_of(error)
         at_once = code in {Code.SOURCE_REFUSED, Code.DESTINATION_REFUSED}
+        advice = WRONG_ADDRESS if isinstance(error, SourceRefused) and error.wrong_address else ""
         trouble = self._of(project).trouble
         known = trouble.get(code)
         if known is None:
-            trouble[code] = _Trouble(code, str(error), now_ms, now_ms, at_once=at_once)
+            trouble[code] = _Trouble(code, str(error), now_ms, now_ms, at_once=at_once, advice=advice)
         else:
-            known.again(str(error), now_ms, at_once=at_once)
+            known.again(str(error), now_ms, at_once=at_once, advice=advice)
 
     def _delivered(self, known: _Project) -> None:
         known.trouble.pop(Code.DESTINATION_FAILING, None)

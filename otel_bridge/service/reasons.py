@@ -23,7 +23,8 @@ class Code(StrEnum):
 
 
 TO_DO: Final = {
-    Code.STARTING: "Wait: the bridge is collecting what there was before it started.",
+    Code.STARTING: "Wait: the bridge has just started, and collects what there was before. "
+    "What it can't reach is told here once it has tried a few times.",
     Code.SOURCE_REFUSED: "Give a key that is valid and has the permission Observability: Read; "
     "otel-bridge check says which it lacks.",
     Code.SOURCE_FAILING: "See whether Composio can be reached from here: otel-bridge check. "
@@ -38,6 +39,10 @@ TO_DO: Final = {
     Code.WORKER_ENDED: "Restart the bridge, and report what its log says.",
 }
 """What a person does about each."""
+WRONG_ADDRESS: Final = (
+    "Mend COMPOSIO_BASE_URL (base_url): what answers there is not Composio's API; otel-bridge check tries it."
+)
+TRIED_AGAIN: Final = "Wait a moment: it is tried again. If it stays, otel-bridge check says what to mend."
 FOLLOWS: Final = "Mend the project's other trouble: this follows from it, and ends by itself."
 
 
@@ -51,6 +56,7 @@ class Reason:
         message: What is wrong, in one line without secret or payload.
         since_ms: Since when, in ms since the epoch.
         follows: Whether it comes from another of the project's reasons.
+        advice: What a person does about it, where that is not what its code says.
     """
 
     project: str | None
@@ -58,8 +64,9 @@ class Reason:
     message: str
     since_ms: int
     follows: bool = False
+    advice: str = ""
 
     @property
     def to_do(self) -> str:
         """What a person does about it."""
-        return FOLLOWS if self.follows else TO_DO[self.code]
+        return FOLLOWS if self.follows else self.advice or TO_DO[self.code]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_bridge.exporter.sender import one_line
 from otel_bridge.receiver.answers import KEY_PLACE
-from otel_bridge.service.reasons import Code
+from otel_bridge.service.reasons import WRONG_ADDRESS, Code
 from otel_bridge.web import words
 from otel_bridge.web.status import state_of
 
@@ -37,6 +37,7 @@ _HEADLINES: Final = {
 }
 """What is told first, by how much it is a person's to do."""
 _ORDER: Final = tuple(_HEADLINES)
+_NOT_COMPOSIO: Final = "COMPOSIO_BASE_URL leads to no Composio"
 STARTING: Final = "Starting: collecting what there was before."
 READY: Final = "Everything is delivered as it happens."
 
@@ -89,7 +90,8 @@ def standing(snapshot: Snapshot) -> Standing:
     if state == "not_ready":
         heaviest = groups[0][0].code
         more = any(group[0].code not in {heaviest, Code.STARTING} for group in groups)
-        headline = f"{_HEADLINES[heaviest]}{', and more' if more else ''}."
+        what = _HEADLINES[heaviest] if groups[0][0].advice != WRONG_ADDRESS else _NOT_COMPOSIO
+        headline = f"{what}{', and more' if more else ''}."
     told = [_trouble(group, snapshot) for group in groups]
     return Standing(state, headline, _among(snapshot), [*told, *left])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import httpx
@@ -53,6 +54,49 @@ async def test_beside_a_running_service_the_service_does_the_work(tmp_path: Path
         finally:
             service.terminate()
             await finish(service, 15)
+
+
+async def test_again_sends_a_lost_backend_everything_anew_beside_a_running_service(tmp_path: Path) -> None:
+    async with RecordingSink() as sink, emulator("--logs", "300", folder=tmp_path) as base_url:
+        env = settings(tmp_path, base_url, sink, OTEL_BRIDGE_START="20m")
+        env["OTEL_BRIDGE_SIGNALS"] = "traces,logs"
+        assert (await run("run", "--once", env=env)).status == 0
+        before = sent(sink)
+        there = (await run("status", "--json", env=env)).out
+        sink.received.clear()
+        done = await run("backfill", "--from", "19m", "--to", "1m", "--again", env=env)
+        assert done.status == 0, done.err
+        alone = sent(sink)
+        assert f"{len(alone[1])} records delivered again, 0 for the first time" in done.out
+        assert len(alone[1]) > 50
+        assert all(set(a) <= set(b) and len(a) == len(set(a)) for a, b in zip(alone, before, strict=True))
+        assert without_times((await run("status", "--json", env=env)).out) == without_times(there)
+        service = await start("run", env=env)
+        try:
+            assert service.stderr is not None
+            await service.stderr.readline()
+            sink.received.clear()
+            # What lies before the last 20 minutes was never collected.
+            done = await run("backfill", "--from", "59m", "--to", "1m", "--again", env=env)
+        finally:
+            service.terminate()
+            await finish(service, 15)
+        assert done.status == 0, done.err
+        assert " delivered again, 0 for the first time" not in done.out
+        assert all(set(a) <= set(b) for a, b in zip(alone, sent(sink), strict=True))
+        assert (await run("verify", "--from", "19m", "--to", "1m", env=env)).status == 0
+
+
+def sent(sink: RecordingSink) -> tuple[list[bytes], list[bytes]]:
+    """Spans and log records as bytes."""
+    return tuple(
+        [each.SerializeToString(deterministic=True) for _, _, each in signal()]
+        for signal in (sink.spans, sink.logs)
+    )  # type: ignore[return-value]  # two
+
+
+def without_times(status: str) -> list[object]:
+    return [{key: value for key, value in each.items() if key != "lag_ms"} for each in json.loads(status)]
 
 
 @pytest.mark.parametrize(

@@ -252,6 +252,19 @@ async def test_nobody_listening_is_unavailable() -> None:
     await sender.aclose()
 
 
+async def test_a_proxy_that_stands_between_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://user:hunter2@127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    sender = HttpSender(Destination(Signal.TRACES, Protocol.HTTP, "http://collector.invalid:4318/v1/traces"))
+
+    with pytest.raises(DestinationUnavailable, match=r"through the proxy 127\.0\.0\.1:9$") as caught:
+        await sender.send(BODY)
+    assert "hunter2" not in str(caught.value)
+    await sender.aclose()
+
+
 async def test_a_url_that_httpx_can_not_speak_to_is_a_refusal() -> None:
     sender = HttpSender(Destination(Signal.TRACES, Protocol.HTTP, "ftp://x/"))
 

@@ -11,7 +11,13 @@ from fake_source import KEY
 from pydantic import SecretStr
 
 from otel_bridge._version import __version__
-from otel_bridge.errors import RecordNotFound, RecordUnreadable, SettingsError, SourceFailed
+from otel_bridge.errors import (
+    RecordNotFound,
+    RecordUnreadable,
+    SettingsError,
+    SourceFailed,
+    SourceUnreachable,
+)
 from otel_bridge.receiver.budget import Budget, Priority
 from otel_bridge.receiver.client import LogsClient
 from otel_bridge.receiver.models import Filter
@@ -244,6 +250,19 @@ def test_a_proxy_in_the_environment_that_cannot_be_used_is_said(
     monkeypatch.setenv("HTTPS_PROXY", "ftp://user:hunter2@proxy")
     with pytest.raises(SettingsError, match="HTTPS_PROXY") as caught:
         make(clock)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["http://user:hunter2@127.0.0.1:9", "127.0.0.1:9"])
+async def test_a_proxy_that_stands_between_is_named_without_its_password(
+    clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    monkeypatch.setenv("NO_PROXY", "")
+    async with make(clock, base_url="https://backend.invalid") as client:
+        with pytest.raises(SourceUnreachable) as caught:
+            await client.list_page(from_ms=1, to_ms=2)
+    assert "no connection to backend.invalid through the proxy 127.0.0.1:9 (" in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 

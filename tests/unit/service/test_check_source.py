@@ -85,6 +85,8 @@ def test_a_clock_that_differs_is_said_with_what_to_do(ahead_ms: int | None, stat
         (SourceBusy("x"), "wait for a minute"),
         (SourceFailed("x"), "status page"),
         (SourceRefused("x", 401), "project API key"),
+        (SourceRefused("x", 404), "mend COMPOSIO_BASE_URL"),
+        (SourceRefused("x", 302), "mend COMPOSIO_BASE_URL"),
         (SettingsError("says it itself"), ""),
     ],
 )

@@ -23,7 +23,7 @@ from otel_bridge.errors import (
 from otel_bridge.ledger import Lane, Window
 from otel_bridge.service.delivery import Tally
 from otel_bridge.service.health import Health, HealthLimits
-from otel_bridge.service.reasons import FOLLOWS, TO_DO, Code, Reason
+from otel_bridge.service.reasons import FOLLOWS, TO_DO, TRIED_AGAIN, WRONG_ADDRESS, Code, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +100,28 @@ def test_what_a_person_has_to_change_is_told_at_once(error: BridgeError, code: C
     made = health()
     made.poll_failed("p", error, START)
     assert codes(made.readiness(START)) == [code.value]
+
+
+@pytest.mark.parametrize(("status", "to_do"), [(404, WRONG_ADDRESS), (301, WRONG_ADDRESS), (401, None)])
+def test_another_key_is_no_advice_where_no_composio_answers(status: int, to_do: str | None) -> None:
+    made = health()
+    made.poll_failed("p", SourceRefused("first", 401), START)
+    made.poll_failed("p", SourceRefused("then", status), START + S)
+    (reason,) = made.readiness(START + S)
+    assert reason.to_do == (to_do or TO_DO[Code.SOURCE_REFUSED])
+
+
+def test_a_start_that_fails_says_why_before_that_is_told_by_itself() -> None:
+    made = health(polled=False)
+    (reason,) = made.readiness(START + S)
+    assert reason.to_do == TO_DO[Code.STARTING]
+    made.poll_failed("p", SourceUnreachable("no connection to nowhere"), START + 2 * S)
+    (reason,) = made.readiness(START + 2 * S)
+    assert (reason.code, reason.to_do) == (Code.STARTING, TRIED_AGAIN)
+    assert reason.message == "nothing has been collected yet: no connection to nowhere"
+    made.window_done(window(to_ms=START - 400 * S), 1, Tally(), START + 3 * S)
+    (reason,) = made.readiness(START + 3 * S)
+    assert reason.to_do == TO_DO[Code.STARTING], "one success ends a failure"
 
 
 def test_a_second_failure_is_told_once_the_first_is_long_ago() -> None:

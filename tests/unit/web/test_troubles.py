@@ -20,7 +20,7 @@ from otel_bridge.ledger import Reason as Aside
 from otel_bridge.ledger import Verification
 from otel_bridge.receiver.answers import advice
 from otel_bridge.receiver.routes import Route
-from otel_bridge.service.reasons import FOLLOWS, TO_DO, Code
+from otel_bridge.service.reasons import FOLLOWS, TO_DO, WRONG_ADDRESS, Code
 from otel_bridge.web.snapshot import Snapshots
 from otel_bridge.web.troubles import READY, STARTING, Standing, standing
 
@@ -49,6 +49,16 @@ def down(stage: Stage, name: str = SOURCE) -> CircuitState:
 
 async def test_where_nothing_is_wrong_there_is_nothing_to_do(five: Stage) -> None:
     assert await stands(five) == Standing("ready", READY, "", [])
+
+
+async def test_the_headline_of_an_address_where_no_composio_is(five: Stage) -> None:
+    said = f"POST /logs was answered with 404{advice(404, Route.LIST, 'COMPOSIO_API_KEY')}"
+    for name in NAMES:
+        five.running.health.poll_failed(name, SourceRefused(said, 404), five.now_ms)
+    found = await stands(five)
+    assert found.headline == "COMPOSIO_BASE_URL leads to no Composio."
+    (trouble,) = found.troubles
+    assert (trouble.who, trouble.message, trouble.to_do) == ("all 5 projects", said, WRONG_ADDRESS)
 
 
 async def test_the_headline_says_what_is_wrong_and_how_many_are_well(five: Stage) -> None:
