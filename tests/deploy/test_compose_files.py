@@ -104,6 +104,20 @@ def test_the_example_of_an_env_file_is_valid(tmp_path: Path) -> None:
     load(None, {name: value for name, value in values.items() if not name.endswith("_PORT")})
 
 
+def test_the_example_shows_every_value_of_the_compose_files_and_defaults_as_they_are() -> None:
+    shown = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    settings = {variable.name: field.default for _, variable, field in variables() if variable.name}
+    filled = {
+        name: default
+        for path in FILES
+        for name, default in re.findall(r"\$\{(\w+):-([^}]*)\}", path.read_text())
+        if name not in settings and not name.startswith("OTEL_EXPORTER_")
+    }
+    assert {name: shown.get(name) for name in filled} == filled
+    for name in shown.keys() & settings.keys():
+        assert shown[name] == str(settings[name] or ""), name
+
+
 # All of them together stand for every pair: an entry that two files give alike is refused by compose 2.
 @pytest.mark.parametrize("overlays", [(), *((name,) for name in OVERLAYS), tuple(OVERLAYS)], ids="+".join)
 @pytest.mark.parametrize("command", [["docker", "compose"], ["docker-compose"]], ids=" ".join)
