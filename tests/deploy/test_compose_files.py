@@ -215,3 +215,17 @@ def test_the_image_is_made_as_it_is_tested() -> None:
     assert f"ARG VERSION={__version__}\n" in dockerfile
     assert "--mount" not in dockerfile, "BuildKit is not required"
     assert re.findall(r"^USER (\S+)", dockerfile, re.MULTILINE) == ["10001:10001"]
+
+
+def test_a_mirror_reaches_whatever_installs_and_stays_in_no_container() -> None:
+    for path in (ROOT / "Dockerfile", ROOT / "deploy" / "demo" / "Dockerfile"):
+        for stage in re.split(r"^FROM ", path.read_text(), flags=re.MULTILINE)[1:]:
+            before, _, steps = stage.partition("\nRUN ")
+            if "pip " in steps:
+                assert "\nARG PIP_INDEX_URL\n" in f"{before}\n", path
+            if "/uv pip install" in steps:
+                assert "\nARG UV_DEFAULT_INDEX=${PIP_INDEX_URL}\n" in f"{before}\n", path
+            assert not re.search(r"^ENV .*INDEX", stage, re.MULTILINE)
+    built = [each["build"] for where, each in services() if "build" in each and "postgres" not in where]
+    arguments = {"PYTHON_IMAGE": f"${{PYTHON_IMAGE:-{BASE}}}", "PIP_INDEX_URL": "${PIP_INDEX_URL:-}"}
+    assert [build["args"] for build in built] == [arguments] * 3
