@@ -153,11 +153,12 @@ def test_the_example_shows_every_value_of_the_compose_files_and_defaults_as_they
         name: default
         for path in FILES
         for name, default in re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", path.read_text())
-        if name not in settings and not name.startswith("OTEL_EXPORTER_")
     }
-    assert {name: shown.get(name) for name in filled} == filled
+    wanted = {name: default for name, default in filled.items() if name not in settings}
+    del wanted["OTEL_EXPORTER_OTLP_ENDPOINT"]
+    assert {name: shown.get(name) for name in wanted} == wanted
     for name in shown.keys() & settings.keys():
-        assert shown[name] == str(settings[name] or ""), name
+        assert shown[name] == filled.get(name, str(settings[name] or "")), name
 
 
 # All of them together stand for every pair: an entry that two files give alike is refused by compose 2.
