@@ -2,6 +2,7 @@
 #
 # The base is the Python that the tests run on. Another one: --build-arg PYTHON_IMAGE=python:3.13-slim-bookworm
 # With PostgreSQL's client, for several replicas (16 MB more): --build-arg EXTRAS=postgres
+# Packages from a mirror: --build-arg PIP_INDEX_URL=https://… ; a proxy and authorities of one's own: docs/compose.md
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 # ── build: a wheel of the program, and the names of what it needs ────────────────────────────────────────
@@ -12,6 +13,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY deploy/docker ./docker
 COPY otel_bridge ./otel_bridge
 ARG EXTRAS=
+ARG PIP_INDEX_URL
 RUN mkdir -p /wheel /state/otel-bridge \
  && pip wheel --quiet --no-deps --wheel-dir /wheel . \
  && python docker/requirements.py pyproject.toml ${EXTRAS} > /wheel/requirements.txt \
@@ -31,6 +33,9 @@ LABEL org.opencontainers.image.title="otel-bridge" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
 
+# pip reads the first by itself, uv the second; as arguments they are in a step's surroundings, and in no container's.
+ARG PIP_INDEX_URL
+ARG UV_DEFAULT_INDEX=${PIP_INDEX_URL}
 # One step, since a builder without BuildKit takes longer to put files away than uv takes to install them: what installs
 # leaves with it, the base's pip too, which whoever gets into the container should not find. Bytecode is written for what
 # the program imports, and not for the two thirds that it never does: a third of the size.

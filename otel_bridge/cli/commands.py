@@ -152,7 +152,13 @@ def config_command(
     ] = False,
 ) -> None:
     """Print the effective settings, secrets masked."""
-    typer.echo(schema() if with_schema else as_yaml(read_settings(config)), nl=with_schema)
+    if with_schema:
+        typer.echo(schema())
+        return
+    settings = read_settings(config)
+    if settings.path is not None:
+        typer.echo(f"# {settings.path}, and the environment")
+    typer.echo(as_yaml(settings), nl=False)
 
 
 @app.command()

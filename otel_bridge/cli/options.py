@@ -13,11 +13,11 @@ from otel_bridge.errors import SettingsError
 from otel_bridge.service import logs
 from otel_bridge.service.logs import event
 from otel_bridge.service.roster import say_refused
-from otel_bridge.settings import ProjectSettings, Settings, load, unknown_variables
+from otel_bridge.settings import CONFIG_VARIABLE, ProjectSettings, Settings, load, unknown_variables
 
 ConfigFile = Annotated[
     str | None,
-    typer.Option("--config", metavar="FILE", help="The YAML settings file."),
+    typer.Option("--config", metavar="FILE", help=f"The YAML settings file, or {CONFIG_VARIABLE}."),
 ]
 ProjectName = Annotated[
     str | None, typer.Option("--project", metavar="NAME", help="Only this project of the settings.")
@@ -73,7 +73,24 @@ def within(name: str, value: float, least: int, most: int) -> None:
 
 def _path(config: str | None) -> Path | None:
     if config is None:
-        return None
+        return _path_of_variable()
     if not config.strip() or "\x00" in config:
         raise SettingsError("--config is empty: takes the name of a YAML file, or leave the option out")
     return Path(config)
+
+
+def _path_of_variable() -> Path | None:
+    """The file that the environment names; a person who has typed no name is told where this one is from."""
+    named = os.environ.get(CONFIG_VARIABLE, "").strip()
+    if not named:
+        return None
+    path = Path(named)
+    try:
+        # What is neither a file nor a folder is left to who reads it: opening it might wait for ever.
+        if path.is_file() or not path.exists() or path.is_dir():
+            path.open("rb").close()
+    except OSError as error:
+        raise SettingsError(
+            f"{CONFIG_VARIABLE} is {named!r}: the settings file can't be read: {error.strerror}"
+        ) from None
+    return path

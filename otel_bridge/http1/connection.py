@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import socket
@@ -27,6 +28,7 @@ _FRAME_PER_BODY_BYTE: Final = 16
 _AT_ONCE_BYTES: Final = 64 * 1024
 """What asyncio buffers for a socket before it asks for a pause."""
 _FINAL: Final = 200
+_NO_WAY_OUT: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH}
 _ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
 
 
@@ -70,8 +72,11 @@ def _why(error: Exception) -> str:
     if isinstance(error, socket.gaierror):
         return (error.strerror or str(error)).lower()
     # Of a name with several addresses asyncio tells all failures, in one text.
-    numbers = set(_ERRNO.findall(str(error))) if plain else set()
-    return os.strerror(int(numbers.pop())).lower() if len(numbers) == 1 else str(error)
+    numbers = {int(number) for number in _ERRNO.findall(str(error))} if plain else set()
+    # A kind of address that this machine has not says nothing of the server: a container often has no IPv6.
+    numbers = (numbers - _NO_WAY_OUT) or numbers
+    reasons = [os.strerror(number).lower() for number in sorted(numbers)]
+    return " and ".join(reasons) if reasons else str(error)
 
 
 class Connection(asyncio.Protocol):

@@ -109,7 +109,8 @@ async def check_listen(settings: Settings) -> AsyncIterator[Finding]:
     if not is_loopback(host) and settings.http.token is None:
         yield note(
             "listen",
-            f"endpoints: {listen} is open to other machines, and POST answers on loopback only",
+            f"endpoints: {listen} is open to whoever reaches it (of a container: its network and "
+            "its published port), and POST answers on loopback only",
             "set OTEL_BRIDGE_TOKEN where applications on other machines report correlations",
         )
 

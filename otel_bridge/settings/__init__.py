@@ -1,12 +1,13 @@
 """What a user may set, from the environment and a YAML file."""
 
 from otel_bridge.settings.describe import as_yaml, schema
-from otel_bridge.settings.load import Settings, load, unknown_variables
+from otel_bridge.settings.load import CONFIG_VARIABLE, Settings, load, unknown_variables
 from otel_bridge.settings.model import DEFAULT_PROJECT, DetailPolicy, ProjectSettings, SettingsModel
 from otel_bridge.settings.problems import variables
 from otel_bridge.settings.projects import FoundProjects, ProjectsPlace
 
 __all__ = [
+    "CONFIG_VARIABLE",
     "DEFAULT_PROJECT",
     "DetailPolicy",
     "FoundProjects",

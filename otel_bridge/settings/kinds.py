@@ -91,6 +91,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is written as an address, not as a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def http_allowed() -> bool:
     """Whether a person allowed clear text beyond loopback (OTEL_BRIDGE_ALLOW_HTTP)."""
     return os.environ.get("OTEL_BRIDGE_ALLOW_HTTP", "").strip().lower() in {"1", "true", "yes", "on"}

@@ -25,10 +25,18 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
+CONFIG_VARIABLE = "OTEL_BRIDGE_CONFIG"
+"""Names the settings file for commands that are given none."""
+
 _OTLP = "OTEL_EXPORTER_OTLP_"
-# Read by the tests and by the application's side, not by these settings.
+# Read by the commands, by the tests and by the application's side, not by these settings.
 _OTHER_VARIABLES = frozenset(
-    {"OTEL_BRIDGE_ALLOW_HTTP", "OTEL_BRIDGE_CORRELATION_ENDPOINT", "OTEL_BRIDGE_REQUIRE_BACKENDS"}
+    {
+        CONFIG_VARIABLE,
+        "OTEL_BRIDGE_ALLOW_HTTP",
+        "OTEL_BRIDGE_CORRELATION_ENDPOINT",
+        "OTEL_BRIDGE_REQUIRE_BACKENDS",
+    }
 )
 
 
@@ -91,6 +99,11 @@ class Settings(BaseSettings, SettingsModel):
                     values[prefix + name.upper()] = text
                     places[prefix + name.upper()] = f"{self._path}: {place}.{name}"
         return destination_from(signal, values, places)
+
+    @property
+    def path(self) -> Path | None:
+        """The settings file; None where the environment is all there is."""
+        return self._path
 
     @property
     def projects_place(self) -> ProjectsPlace | None:

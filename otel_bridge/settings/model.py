@@ -318,6 +318,15 @@ class HttpSettings(Section):
     token: Annotated[SecretStr | None, Variable("OTEL_BRIDGE_TOKEN", "a token", secret=True)] = Field(
         None, description="What `POST` endpoints ask for; without one they answer on loopback only."
     )
+    hosts: Annotated[
+        tuple[str, ...], Names, Variable("OTEL_BRIDGE_HOSTS", "names of hosts, joined by commas")
+    ] = Field(
+        (),
+        description=(
+            "Beyond loopback: the names that requests may call the bridge by, `localhost` for this machine's "
+            "own; addresses always may. Unset: any name."
+        ),
+    )
     lag_limit: Annotated[PositiveDurationMs, Variable("OTEL_BRIDGE_LAG_LIMIT", _DURATION)] = Field(
         _written("5m"),
         description="`/readyz` says no to a project that is further behind; at least three poll intervals.",

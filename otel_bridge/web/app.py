@@ -144,7 +144,7 @@ def create_app(running: Running, listens_on: str = "127.0.0.1") -> Starlette:
     ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, listens_on=listens_on)],
+        middleware=[Middleware(Guard, listens_on=listens_on, hosts=settings.http.hosts)],
         exception_handlers={HTTPException: _refused},
     )
     # "/livez/" is no path of ours, and must not become a redirect.

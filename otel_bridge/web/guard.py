@@ -1,7 +1,8 @@
 """What every request passes first: who may ask, how much may be sent, how long it may take.
 
 * On loopback only the machine's own names are answered: a page in a browser that has its own name resolve to
-  127.0.0.1 (DNS rebinding) reads nothing.
+  127.0.0.1 (DNS rebinding) reads nothing. Behind a port that a container publishes there a list of names does
+  the same.
 * A request that changes something is refused where a browser sends it for another site.
 * A body is bounded before it is read; an answer is bounded in time.
 * Nothing of a request is written back, and an error nobody foresaw is one event in the log, without its text.
@@ -18,10 +19,12 @@ from typing import TYPE_CHECKING, Final
 
 from otel_bridge.errors import unforeseen
 from otel_bridge.service.logs import event
-from otel_bridge.settings.kinds import is_loopback
+from otel_bridge.settings.kinds import is_address, is_loopback
 from otel_bridge.web.request_body import MOST_BODY_BYTES, RequestBody, TooLargeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ANSWER_S: Final = 10.0
@@ -48,12 +51,15 @@ class Guard:
     Args:
         app: What is guarded.
         listens_on: The host that is listened on: on loopback only its own names are answered.
+        hosts: Elsewhere, the names that are answered; empty for any. An address always is: it resolves to
+            nothing else.
     """
 
-    def __init__(self, app: ASGIApp, listens_on: str) -> None:
+    def __init__(self, app: ASGIApp, listens_on: str, hosts: Sequence[str] = ()) -> None:
         self._app = app
         self._own_name = listens_on.strip("[]").lower()
         self._local = is_loopback(self._own_name)
+        self._hosts = frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -84,8 +90,10 @@ class Guard:
         host = _host(hosts[0]) if hosts else self._own_name
         if host is None:
             return HTTPStatus.BAD_REQUEST, "a request names one Host"
-        if self._local and host != self._own_name and not is_loopback(host):
-            return HTTPStatus.MISDIRECTED_REQUEST, "ask under this machine's own name, such as localhost"
+        if not self._answers_to(host):
+            own = "this machine's own name, such as localhost"
+            name = own if self._local else "a name that OTEL_BRIDGE_HOSTS lists"
+            return HTTPStatus.MISDIRECTED_REQUEST, f"ask under {name}"
         given = dict(headers)
         if scope["method"] not in _SAFE and _from_another_site(given, hosts):
             return HTTPStatus.FORBIDDEN, "not for pages of other sites"
@@ -93,6 +101,13 @@ class Guard:
         if not length.isdigit() or len(length) > len(str(MOST_BODY_BYTES)) or int(length) > MOST_BODY_BYTES:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE
         return None
+
+    def _answers_to(self, host: str) -> bool:
+        if self._local:
+            return host == self._own_name or is_loopback(host)
+        if not self._hosts or host in self._hosts or is_address(host):
+            return True
+        return "localhost" in self._hosts and is_loopback(host)
 
 
 # Refusals of what was asked: one that says that the body was too slow is not kept waiting by it.

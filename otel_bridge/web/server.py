@@ -95,7 +95,8 @@ async def _served(running: Running, listener: socket.socket, host: str) -> Async
         event(
             logging.INFO,
             "endpoints_open",
-            "everyone who reaches this address can read the page, the status and the metrics",
+            "everyone who reaches this address can read the page, the status and the metrics "
+            "(of a container: its network, and whoever reaches the port it is published on)",
             listen=running.settings.http.listen,
         )
     try:

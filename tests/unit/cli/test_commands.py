@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 
     from emulator_thread import Surroundings
 
+FILE_COMMANDS = [
+    ["run"],
+    ["check"],
+    ["worker", "--projects", "a"],
+    ["backfill", "--from", "2h", "--to", "now"],
+    ["retry"],
+    ["verify", "--from", "2h", "--to", "now"],
+    ["show", "log_1"],
+    ["status"],
+    ["config"],
+]
+
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,3 +232,37 @@ def test_measurements_that_are_not_taken_are_said(
     assert run(["config"]) == 2
     assert "OTEL_METRIC_EXPORT_INTERVAL" in capsys.readouterr().err
     del around
+
+
+@pytest.mark.parametrize("words", [["config"], ["config", "--config", "{other}"]], ids=["variable", "option"])
+def test_a_variable_names_the_settings_file_of_commands_that_are_given_none(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named, other = tmp_path / "named.yaml", tmp_path / "other.yaml"
+    named.write_text("projects: [{name: named, api_key: x}]")
+    other.write_text("projects: [{name: other, api_key: x}]")
+    monkeypatch.setenv("OTEL_BRIDGE_CONFIG", f" {named} ")
+    assert run([word.format(other=other) for word in words]) == 0
+    shown, wanted = capsys.readouterr(), other if "--config" in words else named
+    assert shown.out.startswith(f"# {wanted}, and the environment\n")
+    assert yaml.safe_load(shown.out)["projects"][0]["name"] == wanted.stem
+    assert not shown.err  # it is no unknown variable
+
+
+@pytest.mark.parametrize("words", FILE_COMMANDS, ids=" ".join)
+def test_a_settings_file_of_the_variable_that_is_not_there_is_one_line(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OTEL_BRIDGE_CONFIG", "/nowhere/bridge.yaml")
+    run(words)
+    told = capsys.readouterr()
+    line = "OTEL_BRIDGE_CONFIG is '/nowhere/bridge.yaml': the settings file can't be read: No such file"
+    assert line in told.out + told.err
+
+
+def test_an_empty_variable_names_no_settings_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OTEL_BRIDGE_CONFIG", " ")
+    assert run(["config"]) == 0
+    assert capsys.readouterr().out.startswith("projects:")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_bridge.http1.connection import Connection
+from otel_bridge.http1.connection import Connection, connect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -218,3 +218,26 @@ async def test_a_connection_whose_request_was_answered_before_it_was_sent_is_not
     assert not connection.usable
     wire.unsent = 0
     assert connection.usable
+
+
+@pytest.mark.parametrize(
+    ("numbers", "why"),
+    [
+        ((111, 99), "connection refused"),
+        ((101, 111), "connection refused"),
+        ((97,), "address family not supported by protocol"),
+        ((111, 113), "connection refused and no route to host"),
+    ],
+)
+async def test_of_a_name_with_several_addresses_it_is_told_once_why_none_answers(
+    numbers: Sequence[int], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As asyncio words it; a container's localhost is ::1 too, where it has no IPv6."""
+    failures = ", ".join(f"[Errno {number}] Connect call failed ('::1', 4318)" for number in numbers)
+
+    async def nowhere(*_: object, **__: object) -> None:
+        raise OSError(f"Multiple exceptions: {failures}")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", nowhere)
+    with pytest.raises(httpx.ConnectError, match=f"^{why}$"):
+        await connect("localhost", 4318, None, 1.0)

@@ -57,6 +57,21 @@ async def test_beyond_loopback_any_name_is_answered(tmp_path: Path, host: str) -
         assert (await client.get("/livez", headers={"host": host})).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *((host, 200) for host in (*LOCAL, "bridge:8790", "BRIDGE", "172.18.0.3:8790", "[fd00::3]:8790")),
+        *((host, 421) for host in ("evil.example", "bridge.evil.example", "localhost.evil.example:8790")),
+    ],
+)
+async def test_beyond_loopback_a_list_of_names_keeps_others_out(
+    tmp_path: Path, host: str, status: int
+) -> None:
+    stage = Stage(tmp_path, http={"hosts": "localhost,bridge"})
+    async with asking(stage, "0.0.0.0") as client:  # noqa: S104 - nothing is bound
+        assert (await client.get("/", headers={"host": host})).status_code == status
+
+
 async def test_the_name_that_is_listened_on_is_its_own(tmp_path: Path) -> None:
     async with asking(Stage(tmp_path), "[::1]") as client:
         assert (await client.get("/livez", headers={"host": "[::1]:8790"})).status_code == 200
