@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from typing import TYPE_CHECKING
 
 import httpx
@@ -54,6 +56,29 @@ async def test_beside_a_running_service_the_service_does_the_work(tmp_path: Path
         finally:
             service.terminate()
             await finish(service, 15)
+
+
+@pytest.mark.parametrize("again", [(), ("--again",)], ids=["once", "again"])
+async def test_what_a_destination_refuses_for_its_age_is_counted_and_left_out(
+    tmp_path: Path, again: tuple[str, ...]
+) -> None:
+    async with RecordingSink() as sink, emulator("--logs", "300", folder=tmp_path) as base_url:
+        env = settings(tmp_path, base_url, sink, OTEL_BRIDGE_AGE_LIMIT="30m")
+        began_ns = time.time_ns()
+        done = await run("backfill", "--from", "55m", "--to", "1m", *again, env=env)
+        assert done.status == 0, done.err
+        assert re.search(r"skipped: [1-9]\d* tool calls before 20.*takes nothing older than 30 min", done.err)
+        times_ns = [log.time_unix_nano for _, _, log in sink.logs()]
+        assert times_ns
+        assert min(times_ns) >= began_ns - 30 * 60 * 10**9
+
+        # Whoever knows better says so.
+        done = await run(
+            "backfill", "--from", "55m", "--to", "1m", *again, env={**env, "OTEL_BRIDGE_AGE_LIMIT": "0s"}
+        )
+        assert done.status == 0, done.err
+        assert "skipped" not in done.err
+        assert min(log.time_unix_nano for _, _, log in sink.logs()) < began_ns - 40 * 60 * 10**9
 
 
 async def test_again_sends_a_lost_backend_everything_anew_beside_a_running_service(tmp_path: Path) -> None:
