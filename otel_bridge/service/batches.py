@@ -12,7 +12,7 @@ from otel_bridge.service.delivery import Tally
 from otel_bridge.service.detail_stream import DetailStream, Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from otel_bridge.ledger import Ledger, SetAside
@@ -32,7 +32,7 @@ failed, is the likeliest to be killed: it starts small and doubles with each bat
 
 PATIENCE_S: Final = 1.0
 """What has come goes out after so long, although the batch is not full: the next may wait for the budget."""
-SOURCE_DOWN: Final = 8
+_SOURCE_DOWN: Final = 8
 """So many details that fail together are the source's fault, and not theirs."""
 
 
@@ -117,11 +117,8 @@ class Batches:
         tally: Tally,
         before: Mapping[str, SetAside],
     ) -> None:
-        down = [each for each in batch if isinstance(each, Failure) and each.reason is Reason.SOURCE_FAILED]
-        if len(down) == len(batch) >= SOURCE_DOWN and not before:
-            # Not these records' fault: nothing is set aside, the window is tried again as a whole. What was
-            # set aside before has shown that it is its own fault.
-            raise SourceFailed(down[0].message)
+        if not before:  # what was set aside before has shown that it is its own fault
+            raise_if_source_is_down(batch)
         try:
             delivered = await self._delivery.deliver(batch, within, before)
         except DestinationError:
@@ -154,6 +151,17 @@ class Batches:
                 if rest:
                     self.tally.add(await self._delivery.deliver(rest, within, {}))
             self._in_hand = None
+
+
+def raise_if_source_is_down(batch: Sequence[Detail | Failure]) -> None:
+    """End a pass whose details all fail: that is not these records' fault, and none of them is set aside.
+
+    Raises:
+        SourceFailed: As the first of them failed.
+    """
+    down = [each for each in batch if isinstance(each, Failure) and each.reason is Reason.SOURCE_FAILED]
+    if len(down) == len(batch) >= _SOURCE_DOWN:
+        raise SourceFailed(down[0].message)
 
 
 def _id_of(fetched: Detail | Failure) -> str:

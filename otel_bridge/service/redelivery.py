@@ -11,13 +11,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from otel_bridge.errors import DestinationError, SourceFailed, unforeseen
+from otel_bridge.errors import DestinationError, unforeseen
 from otel_bridge.exporter.protocol import Exporter, outcome_of
 from otel_bridge.ledger import Reason
 from otel_bridge.ledger.limits import ATTEMPTS_KEPT_MS
 from otel_bridge.receiver.budget import Priority
 from otel_bridge.receiver.models import Detail, Entry
-from otel_bridge.service.batches import BATCH_BYTES, BATCH_RECORDS, PATIENCE_S, SOURCE_DOWN
+from otel_bridge.service.batches import BATCH_BYTES, BATCH_RECORDS, PATIENCE_S, raise_if_source_is_down
 from otel_bridge.service.delivery import Tally
 from otel_bridge.service.detail_stream import Failure
 from otel_bridge.service.identities import Family, IdentityResolver
@@ -137,10 +137,8 @@ class Redelivery:
             while batch := await details.take(
                 BATCH_RECORDS, BATCH_BYTES, lambda: passes.clock.sleep(PATIENCE_S)
             ):
-                failures = [each for each in batch if isinstance(each, Failure)]
-                if len(failures) == len(batch) >= SOURCE_DOWN and _all_failed(failures):
-                    raise SourceFailed(failures[0].message)
-                self.report.left.update(each.reason.value for each in failures)
+                raise_if_source_is_down(batch)
+                self.report.left.update(each.reason.value for each in batch if isinstance(each, Failure))
                 await self._send([each for each in batch if isinstance(each, Detail)], rows)
                 passes.leave_if_stopped()
 
@@ -218,10 +216,6 @@ class _Memory:
             oldest_ns = max(each.end_ns for each in self._failed.values()) - ATTEMPTS_KEPT_MS * _NS_PER_MS
             self._failed = {key: each for key, each in self._failed.items() if each.end_ns >= oldest_ns}
         return {each.log_id: each for each in settled}
-
-
-def _all_failed(failures: Iterable[Failure]) -> bool:
-    return all(each.reason is Reason.SOURCE_FAILED for each in failures)
 
 
 def _lies_in(entry: Entry, stretches: Iterable[tuple[int, int]]) -> bool:
