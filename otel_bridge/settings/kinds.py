@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Composio keeps logs for up to a year: nothing that is set speaks of more.
 _MOST_MS = 400 * 86_400_000
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _PLACE = re.compile(r"\{[^{}]*\}")
 
 
@@ -139,6 +140,13 @@ def _label(value: str | None) -> str | None:
     return value
 
 
+def _host_names(value: tuple[str, ...]) -> tuple[str, ...]:
+    # What a Host header may name, without its port: anything else would never be asked for.
+    if not all(_HOST_NAME.fullmatch(each) or is_address(each) for each in value):
+        raise ValueError("names of hosts")
+    return value
+
+
 def _service_name(value: str | None) -> str | None:
     unknown = set(_PLACE.findall(value or "")) - {"{toolkit}", "{project}"}
     if unknown:
@@ -161,6 +169,7 @@ Point = Annotated[str, BeforeValidator(_point)]
 BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 Listen = Annotated[str, BeforeValidator(_listen)]
 Names = BeforeValidator(_names)
+HostNames = AfterValidator(_host_names)
 Upper = BeforeValidator(_upper)
 Lower = BeforeValidator(_lower)
 Label = AfterValidator(_label)

@@ -16,6 +16,7 @@ from otel_bridge.settings.kinds import (
     Ages,
     BaseUrl,
     DurationMs,
+    HostNames,
     Key,
     Label,
     Listen,
@@ -319,7 +320,10 @@ class HttpSettings(Section):
         None, description="What `POST` endpoints ask for; without one they answer on loopback only."
     )
     hosts: Annotated[
-        tuple[str, ...], Names, Variable("OTEL_BRIDGE_HOSTS", "names of hosts, joined by commas")
+        tuple[str, ...],
+        Names,
+        HostNames,
+        Variable("OTEL_BRIDGE_HOSTS", "names of hosts without a port, joined by commas"),
     ] = Field(
         (),
         description=(

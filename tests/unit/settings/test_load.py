@@ -159,6 +159,8 @@ def test_resource_attributes_never_hold_what_would_make_deliveries_differ() -> N
             ["OTEL_BRIDGE_SIGNALS", "'spans'", "traces, logs, metrics"],
         ),
         ({"OTEL_BRIDGE_SPAN_KIND": "producer"}, ["OTEL_BRIDGE_SPAN_KIND", "internal, client or server"]),
+        ({"OTEL_BRIDGE_HOSTS": "localhost:8790"}, ["OTEL_BRIDGE_HOSTS", "without a port"]),
+        ({"OTEL_BRIDGE_HOSTS": "localhost bridge"}, ["OTEL_BRIDGE_HOSTS", "joined by commas"]),
         ({"OTEL_BRIDGE_LISTEN": "8790"}, ["OTEL_BRIDGE_LISTEN", "127.0.0.1:8790"]),
         ({"OTEL_BRIDGE_LOG_LEVEL": "loud"}, ["OTEL_BRIDGE_LOG_LEVEL", "debug"]),
         (
