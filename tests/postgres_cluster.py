@@ -133,11 +133,11 @@ def cluster() -> Cluster:
     return _made(binaries())
 
 
-def new_database(name: str) -> str:
+def new_database(name: str, encoding: str = "UTF8") -> str:
     """A new empty database that ``bridge`` owns; returns its URL."""
     made = cluster()
     made.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-    made.sql(f'CREATE DATABASE "{name}" OWNER bridge')
+    made.sql(f"CREATE DATABASE \"{name}\" OWNER bridge TEMPLATE template0 ENCODING '{encoding}'")
     return made.url(name)
 
 

@@ -119,14 +119,21 @@ class ReplicaStage:
 
 @asynccontextmanager
 async def replica_stage(
-    folder: Path, *, projects: int, records: int, latency_ms: int = 0, **variables: str
+    folder: Path,
+    *,
+    projects: int,
+    records: int,
+    latency_ms: int = 0,
+    names: str = "project-",
+    encoding: str = "UTF8",
+    **variables: str,
 ) -> AsyncIterator[ReplicaStage]:
-    """Set the stage; ``records`` is for all projects together."""
-    url = postgres_cluster.new_database(DATABASE)
+    """Set the stage; ``records`` is for all projects together, ``encoding`` the database's."""
+    url = postgres_cluster.new_database(DATABASE, encoding)
     now_ms = time.time_ns() // 1_000_000
     stores, keys = {}, {}
     for number in range(projects):
-        name = f"project-{number:02}"
+        name = f"{names}{number:02}"
         store = LogStore()
         for record in generate(records // projects, 1000 + number, now_ms - 40 * 60_000, now_ms - 60_000):
             store.add(record)
@@ -146,7 +153,7 @@ async def replica_stage(
                 {"name": name, "api_key": keys[name], "base_url": source.base_url} for name in stores
             ]
         }
-        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         env = environment(
             folder,
             **{

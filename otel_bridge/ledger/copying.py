@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from psycopg import AsyncConnection
 
 from otel_bridge.errors import LedgerError
 from otel_bridge.ledger.postgres_database import Cursor, PostgresDatabase
 from otel_bridge.ledger.postgres_faults import explain
+from otel_bridge.ledger.postgres_session import connect
 from otel_bridge.ledger.sqlite_file import Access, SqliteFile
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ async def _copy_in_one(source: sqlite3.Connection, target: Address) -> dict[str,
     """All of it in one transaction, on a connection of its own: the pool's bound how long a call may take."""
     try:
         async with (
-            await AsyncConnection.connect(target.conninfo) as connection,
+            await connect(target) as connection,
+            connection.transaction(),
             connection.cursor(binary=True) as cursor,
         ):
             # Nobody else writes meanwhile.

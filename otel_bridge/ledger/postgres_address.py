@@ -64,6 +64,8 @@ def read_address(url: str) -> Address:
         "tcp_user_timeout": 15_000,
     }
     settings.update((key, str(value)) for key, value in parts.items() if value is not None)
+    # Whatever the database is in, and PGCLIENTENCODING says: text is read and written as UTF-8.
+    settings["client_encoding"] = "utf8"
     return Address(
         make_conninfo("", **settings),
         f"postgresql://{host}:{port}/{name}",

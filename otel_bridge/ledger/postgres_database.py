@@ -21,6 +21,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from otel_bridge.errors import LedgerError
 from otel_bridge.ledger.postgres_faults import explain, is_connection_lost, is_passing, is_worth_waiting
 from otel_bridge.ledger.postgres_migrate import migrate, steps
+from otel_bridge.ledger.postgres_session import connect, prepare
 from otel_bridge.retry import Backoff
 from otel_bridge.times import format_seconds
 
@@ -85,7 +86,7 @@ class PostgresDatabase:
         failures = 0
         while True:
             try:
-                async with await self._connect() as connection:
+                async with await connect(self.address) as connection:
                     await migrate(connection, self.where, steps())
                 break
             except psycopg.Error as error:
@@ -201,7 +202,7 @@ class PostgresDatabase:
         if self._doubtful:
             # The pool would only say that it has no connection; this says why.
             attempt.probing = True
-            await (await self._connect()).close()
+            await (await connect(self.address)).close()
             attempt.probing = self._doubtful = False
             await self._pool.check()
         async with self._pool.connection() as connection:
@@ -214,9 +215,6 @@ class PostgresDatabase:
                 result = await work(cursor)
                 attempt.committing = isolation is IsolationLevel.READ_COMMITTED
             return result
-
-    async def _connect(self) -> AsyncConnection[tuple[Any, ...]]:
-        return await AsyncConnection.connect(self.address.conninfo, autocommit=True)
 
     def _explained(self, error: psycopg.Error) -> LedgerError:
         explained = explain(error, self.where, self.address.secrets)
@@ -234,4 +232,5 @@ class _Attempt:
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:
+    await prepare(connection)
     await connection.execute(_SESSION)

@@ -44,7 +44,8 @@ _WORDS: Final = (
         (),
         (
             "is read-only, a standby perhaps: name the primary, or add target_session_attrs=read-write to "
-            "OTEL_BRIDGE_STATE"
+            "OTEL_BRIDGE_STATE; where it is none, unset "
+            "default_transaction_read_only of role and database"
         ),
     ),
     (("55P03", "57014"), (), "has another program that holds a lock for long: stop what has it open"),

@@ -84,3 +84,16 @@ async def test_a_stop_hands_everything_back(tmp_path: Path) -> None:
         await stage.start()
         await stage.until_all_is_delivered(60)
         assert stage.sink.resent == 0
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_replicas_share_a_database_that_is_not_in_utf_8(encoding: str, tmp_path: Path) -> None:
+    async with replica_stage(tmp_path, projects=2, records=60, names="Łódź \\", encoding=encoding) as stage:
+        for setting in ("datestyle = 'German, DMY'", "search_path = 'nowhere'"):
+            cluster().sql(f"ALTER DATABASE {DATABASE} SET {setting}")
+        replica = await stage.start()
+        await stage.until_all_is_delivered(60)
+        status, said = await command(stage, "status")
+        assert (status, "Łódź \\00:" in said, "1 replica at work" in said) == (0, True, True), said
+        assert await replica.terminate() == 0
+        assert "failed" not in replica.log

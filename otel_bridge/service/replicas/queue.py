@@ -25,7 +25,7 @@ from procrastinate.jobs import Status
 from otel_bridge.errors import BridgeError, LedgerError
 from otel_bridge.service.logs import event
 from otel_bridge.service.replicas.parts import BY_NAME, PARTS, Waiting, dealt, moved, queue_of
-from otel_bridge.service.replicas.queue_schema import SCHEMA_OPTION, make_queue
+from otel_bridge.service.replicas.queue_schema import make_queue, prepare_queue
 from otel_bridge.service.stopping import STOP_GRACE_S
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Queue:
         self._app = App(
             connector=PsycopgConnector(
                 conninfo=address.conninfo,
-                kwargs={"options": SCHEMA_OPTION},
+                configure=prepare_queue,
                 min_size=1,
                 max_size=_CONNECTIONS,
                 reconnect_timeout=0,

@@ -9,15 +9,24 @@ import re
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from psycopg import AsyncConnection
+from otel_bridge.ledger.postgres_session import connect, prepare
 
 if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
     from otel_bridge.ledger.postgres_address import Address
 
-SCHEMA_OPTION: Final = "-c search_path=otel_bridge"
 _LOCK: Final = 0x6F74656C_71756575
 """The advisory lock under which one replica changes them: ``otelqueu``."""
 _FILE: Final = re.compile(r"^\d\d\.\d\d\.\d\d_\d\d_\w+\.sql$")
+
+
+async def prepare_queue(connection: AsyncConnection[Any]) -> None:
+    """Make a new session work as procrastinate's statements expect, which name no schema."""
+    await prepare(connection)
+    # By a statement, not as a startup option: poolers refuse options that they do not know.
+    await connection.execute("SET search_path = otel_bridge")
+    await connection.commit()
 
 
 async def make_queue(address: Address) -> None:
@@ -27,7 +36,7 @@ async def make_queue(address: Address) -> None:
         psycopg.Error: The database can't be used.
     """
     newest = migrations()[-1]
-    async with await AsyncConnection.connect(address.conninfo, autocommit=True) as connection:
+    async with await connect(address) as connection:
         if await _applied(connection) == newest:
             return
         async with connection.transaction():
@@ -38,11 +47,11 @@ async def make_queue(address: Address) -> None:
                 await connection.execute(
                     "CREATE TABLE queue_schema (applied text PRIMARY KEY, at timestamptz DEFAULT now())"
                 )
-                await connection.execute((_sql() / "schema.sql").read_text(encoding="utf-8"))
+                await connection.execute(_script("schema.sql"))
             else:
                 for name in migrations():
                     if name > applied:
-                        await connection.execute((_sql() / "migrations" / name).read_text(encoding="utf-8"))
+                        await connection.execute(_script("migrations", name))
             await connection.execute(
                 "INSERT INTO queue_schema (applied) VALUES (%s) ON CONFLICT DO NOTHING", (newest,)
             )
@@ -51,6 +60,12 @@ async def make_queue(address: Address) -> None:
 def migrations() -> list[str]:
     """The names of procrastinate's migrations, oldest first."""
     return sorted(file.name for file in (_sql() / "migrations").iterdir() if _FILE.match(file.name))
+
+
+def _script(*path: str) -> str:
+    """A file of procrastinate's. Only its comments go beyond ASCII, which not every database can hold."""
+    text: str = _sql().joinpath(*path).read_text(encoding="utf-8")
+    return text.encode("ascii", "replace").decode("ascii")
 
 
 def _sql() -> Any:
