@@ -4,6 +4,10 @@ Prints a table for each latency and number of requests in flight, and writes JSO
 is measured from when its modules are imported. Read the ratios: machines differ and are shared; processor
 time depends less on what else a machine does than records a second do.
 
+One cell, in a minute:
+
+    python tests/bench/drain.py --latency 100 --in-flight 64 --only aiohttp,otel-bridge --rounds 1
+
 What is not installed beside the bridge (aiohttp, httpx-aiohttp, dlt, airbyte-cdk) is run by the Python of
 ``--others``.
 """
@@ -11,30 +15,27 @@ What is not installed beside the bridge (aiohttp, httpx-aiohttp, dlt, airbyte-cd
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
+import math
 import sys
 import tempfile
 import time
-import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from processes import HERE, environment, server
+from processes import HERE, environment, run_to_end, server
 from ratios import middle, ratio
 from results import note
 
 BASE = "httpx"
+FLOOR = "aiohttp"
 VENDOR = "composio-client + OTel SDK"
 DLT = "dlt, pull only"
 AIRBYTE = "airbyte-cdk, pull only"
 BRIDGE = "otel-bridge"
-# Script in contenders/, its last argument, and whether it runs in the other environment. The first one is
-# what all are compared with.
+# Script in contenders/, its last argument, and whether it runs in the other environment.
 CONTENDERS = {
     BASE: ("floor.py", "httpx", False),
-    "aiohttp": ("floor.py", "aiohttp", True),
+    FLOOR: ("floor.py", "aiohttp", True),
     "httpx-aiohttp": ("floor.py", "httpx-aiohttp", True),
     "httpx over our transport": ("floor.py", "httpx-own", False),
     "our transport": ("floor.py", "own", False),
@@ -43,8 +44,14 @@ CONTENDERS = {
     AIRBYTE: ("airbyte_declarative.py", "", True),
     BRIDGE: ("bridge.py", "", False),
 }
-AT_LATENCY = (BASE, "aiohttp", VENDOR, BRIDGE)
-_TIMEOUT_S = 300
+AT_LATENCY = (BASE, FLOOR, VENDOR, BRIDGE)
+_SLOW = (VENDOR, DLT, AIRBYTE)
+"""They take part in the first round alone: a run of theirs takes a minute or two."""
+_LONG_S = 15.0
+"""A run takes so long at the ideal rate, so that its start and its end do not decide."""
+_MOST_RECORDS = 30_000
+_SLOWEST = 20.0
+"""Records a second; a run that is slower is ended."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +74,12 @@ class Stage:
     in_flight: int
 
 
-def requests(base_url: str) -> int:
-    """How many requests the emulator has answered on the routes of the API."""
-    with urllib.request.urlopen(f"{base_url}/emulator/stats") as answer:
-        return sum(json.load(answer)["requests"].values())
+def enough(latency_ms: int, in_flight: int) -> int:
+    """How many records a cell takes: 10,000 at 100 ms with 64 in flight, 3,000 with 16."""
+    if not latency_ms:
+        return _MOST_RECORDS
+    ideal = in_flight / latency_ms * 1000
+    return min(math.ceil(ideal * _LONG_S / 1000) * 1000, _MOST_RECORDS)
 
 
 def run(name: str, stage: Stage, others: str) -> Run:
@@ -80,38 +89,29 @@ def run(name: str, stage: Stage, others: str) -> Run:
     arguments = [stage.base_url, str(now - 3_600_000), str(now), str(stage.in_flight), kind, stage.sink]
     if name == BRIDGE:
         arguments = []  # all by its settings
-    before = requests(stage.base_url)
     with tempfile.TemporaryDirectory() as folder:
-        environ = environment(
-            stage.base_url,
-            stage.sink,
-            folder,
-            OTEL_BRIDGE_CONCURRENCY=str(stage.in_flight),
-            OTEL_BRIDGE_RATE_SHARE="1",
+        ended = run_to_end(
+            name,
+            [others if elsewhere else sys.executable, str(HERE / "contenders" / script), *arguments],
+            environment(
+                stage.base_url,
+                stage.sink,
+                folder,
+                OTEL_BRIDGE_CONCURRENCY=str(stage.in_flight),
+                OTEL_BRIDGE_RATE_SHARE="1",
+            ),
+            base_url=stage.base_url,
+            most_s=60 + stage.records / _SLOWEST,
         )
-        log = Path(folder, "output")
-        with log.open("w") as stream:
-            process = subprocess.Popen(
-                [others if elsewhere else sys.executable, str(HERE / "contenders" / script), *arguments],
-                env=environ,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-            )
-            _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output = log.read_text()
-    line = next(
-        (each for each in reversed(output.splitlines()) if each.startswith('{"') and "cpu_s" in each), ""
-    )
-    done = json.loads(line or "{}")
-    delivered = f"{stage.records:,} records delivered" in output
-    if process.returncode or not (delivered or done.get("records") == stage.records):
-        sys.exit(f"{name} did not fetch everything: {output[-2000:]}")
+    done = ended.measured
+    delivered = f"{stage.records:,} records delivered" in ended.output
+    if not done or not (delivered or done.get("records") == stage.records):
+        sys.exit(f"{name} did not fetch all {stage.records:,} records: {ended.output[-2000:]}")
     return Run(
         records_per_s=stage.records / done["seconds"],
         cpu_us=done["cpu_s"] / stage.records * 1e6,
-        peak_mb=usage.ru_maxrss / 1024,
-        requests_per_record=(requests(stage.base_url) - before) / stage.records,
+        peak_mb=ended.peak_mb,
+        requests_per_record=ended.requests / stage.records,
     )
 
 
@@ -121,42 +121,64 @@ def measure(
     """Let all take turns; by name, what each of its runs came to."""
     logs = ("--logs", str(records), "--latency", str(latency_ms))
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    slow = (*_SLOW, BASE) if latency_ms else _SLOW
     with (
         server("-m", "otel_bridge", "emulate", "--port", "0", *logs) as base_url,
         server(str(HERE / "sink.py")) as sink,
     ):
         stage = Stage(base_url, sink, records, in_flight)
-        for _ in range(rounds):
+        for number in range(rounds):
             for name in names:
-                found[name].append(asdict(run(name, stage, others)))
+                if number == 0 or name not in slow:
+                    found[name].append(asdict(run(name, stage, others)))
     return found
 
 
-def table(rounds: dict[str, list[dict[str, float]]], latency_ms: int, in_flight: int) -> None:
+def table(rounds: dict[str, list[dict[str, float]]], latency_ms: int, in_flight: int, records: int) -> None:
     """Print one stage's medians."""
-    ideal = f", ideal {in_flight / latency_ms * 1000:,.0f} records/s" if latency_ms else ""
-    print(f"\n{latency_ms} ms latency, {in_flight} in flight{ideal}\n")
-    base = next(iter(rounds))
-    print(f"| who | records/s | to {base} | CPU µs a record | to {base} | peak MB | requests a record |")
-    print("|---|---|---|---|---|---|---|")
+    ideal = in_flight / latency_ms * 1000 if latency_ms else None
+    told = f", ideal {ideal:,.0f} records/s" if ideal else ""
+    print(f"\n{latency_ms} ms latency, {in_flight} in flight, {records:,} records{told}\n")
+    bases = [each for each in (FLOOR, BASE) if each in rounds]
+    head = ["who", "records/s", "of the ideal", *(f"to {each}" for each in bases), "CPU µs a record"]
+    head += [*(f"CPU to {each}" for each in bases), "peak MB", "requests a record"]
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
     for name in rounds:
-        print(
-            f"| {name} | {middle(rounds, name, 'records_per_s'):,.0f}"
-            f" | {ratio(rounds, name, base, 'records_per_s'):.2f}"
-            f" | {middle(rounds, name, 'cpu_us'):,.0f} | {ratio(rounds, name, base, 'cpu_us'):.2f}"
-            f" | {middle(rounds, name, 'peak_mb'):.0f} | {middle(rounds, name, 'requests_per_record'):.3f} |",
-            flush=True,
-        )
+        rate = middle(rounds, name, "records_per_s")
+        cells = [name, f"{rate:,.0f}", f"{rate / ideal:.3f}" if ideal else "\N{EN DASH}"]
+        cells += [f"{ratio(rounds, name, each, 'records_per_s'):.3f}" for each in bases]
+        cells += [f"{middle(rounds, name, 'cpu_us'):,.0f}"]
+        cells += [f"{ratio(rounds, name, each, 'cpu_us'):.2f}" for each in bases]
+        cells += [f"{middle(rounds, name, 'peak_mb'):.0f}"]
+        cells += [f"{middle(rounds, name, 'requests_per_record'):.3f}"]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def contender(word: str) -> str:
+    """A contender by its name, or by how its name begins: ``dlt``.
+
+    Raises:
+        ValueError: None is called so.
+    """
+    found = [each for each in CONTENDERS if each.startswith(word)]
+    if not found:
+        raise ValueError(word)
+    return word if word in found else found[0]
+
+
+def chosen(value: str) -> list[str]:
+    """Contenders, joined by commas."""
+    return [contender(each) for each in value.split(",")]
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=10_000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--records", type=int, help="default: as many as take 10 to 20 s")
     parser.add_argument("--latency", type=int, nargs="+", default=[0, 20, 100], metavar="MS")
     parser.add_argument("--in-flight", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--only", type=chosen, metavar="NAME,NAME", help=", ".join(CONTENDERS))
     parser.add_argument("--others", default=str(Path(".venv-bench/bin/python")), metavar="PYTHON")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -166,22 +188,17 @@ def main() -> None:
     rows = []
     for latency_ms in options.latency:
         for in_flight in options.in_flight:
-            wanted = [each for each in options.only if there or not CONTENDERS[each][2]]
-            if latency_ms:
-                wanted = [each for each in wanted if each in AT_LATENCY]
-            # A slow source is asked for fewer records: a run takes some 10 s whatever the latency.
-            records = (
-                options.records if not latency_ms else min(options.records, 100_000 // latency_ms + 1000)
-            )
+            wanted = options.only or (AT_LATENCY if latency_ms else CONTENDERS)
+            records = options.records or enough(latency_ms, in_flight)
             result = measure(
-                wanted,
+                [each for each in wanted if there or not CONTENDERS[each][2]],
                 records,
                 latency_ms=latency_ms,
                 in_flight=in_flight,
                 rounds=options.rounds,
                 others=options.others,
             )
-            table(result, latency_ms, in_flight)
+            table(result, latency_ms, in_flight, records)
             rows.append(
                 {"latency_ms": latency_ms, "in_flight": in_flight, "records": records, "rounds": result}
             )

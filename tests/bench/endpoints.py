@@ -77,7 +77,7 @@ def main() -> None:
             busy = []
             for each in rounds(connection, floor, options.pause):
                 busy.append(each)
-                if len(busy) % 50 == 0 and delivered(connection) >= options.records * 0.99:
+                if len(busy) % 50 == 0 and delivered(url) >= options.records * 0.99:
                     break
             seconds = time.perf_counter() - began
             print(

@@ -15,16 +15,13 @@ import argparse
 import json
 import re
 import signal
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import yaml
-from drain import requests
-from processes import HERE, environment, server
+from processes import HERE, environment, run_to_end, server
 from results import note
 
 RECORDS = (10_000, 100_000, 1_000_000)
@@ -49,6 +46,7 @@ def cells(projects: list[int], records: list[int], *, crossed: bool) -> list[tup
 def measure(projects: int, records: int) -> dict[str, Any]:
     """Drain all of it, and watch."""
     source = (str(HERE / "endless_source.py"), str(projects), str(records), str(RATE))
+    memory = Memory(records)
     with (
         server(*source) as base_url,
         server(str(HERE / "sink.py")) as sink,
@@ -61,72 +59,65 @@ def measure(projects: int, records: int) -> dict[str, Any]:
         config = Path(folder, "config.yaml")
         config.write_text(yaml.safe_dump({"projects": names}))
         start = f"{round(records / RATE / 60) + 60}m"
-        environ = environment(base_url, sink, folder, OTEL_BRIDGE_RATE_SHARE="1", OTEL_BRIDGE_START=start)
-        log = Path(folder, "output")
-        with log.open("w") as stream:
-            process = subprocess.Popen(
-                [sys.executable, str(HERE / "contenders" / "bridge.py"), "--config", str(config)],
-                env=environ,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-            )
-            try:
-                watched = watch(process, base_url, records)
-            finally:
-                process.kill()
-                process.wait()
-        output = log.read_text()
-        asked = requests(base_url)
-    line = next((each for each in reversed(output.splitlines()) if each.startswith('{"seconds')), "")
-    delivered = sum(int(each.replace(",", "")) for each in _DELIVERED.findall(output))
-    if not line or process.returncode or delivered != records:
-        sys.exit(f"{projects} projects, {records:,} records: {output[-2000:]}")
-    done = json.loads(line)
+        who = f"a bridge with {projects} projects and {records:,} records"
+        ended = run_to_end(
+            who,
+            [sys.executable, str(HERE / "contenders" / "bridge.py"), "--config", str(config)],
+            environment(base_url, sink, folder, OTEL_BRIDGE_RATE_SHARE="1", OTEL_BRIDGE_START=start),
+            base_url=base_url,
+            most_s=records / _SLOWEST + 120,
+            watch=memory.note,
+        )
+    delivered = sum(int(each.replace(",", "")) for each in _DELIVERED.findall(ended.output))
+    if not ended.measured or delivered != records:
+        sys.exit(f"{who} delivered {delivered:,}: {ended.output[-2000:]}")
     return {
         "projects": projects,
         "records": records,
-        "records_per_s": records / done["seconds"],
-        "cpu_us": done["cpu_s"] / records * 1e6,
-        "peak_mb": watched["peak_mb"],
-        "requests_per_record": asked / records,
-        "memory": watched["memory"],
+        "records_per_s": records / ended.measured["seconds"],
+        "cpu_us": ended.measured["cpu_s"] / records * 1e6,
+        "peak_mb": ended.peak_mb,
+        "requests_per_record": ended.requests / records,
+        "memory": memory.samples,
     }
 
 
-def watch(process: subprocess.Popen[bytes], base_url: str, records: int) -> dict[str, Any]:
-    """Wait for its end; its most memory in MB, and what it took after how many requests."""
-    samples: list[tuple[int, float]] = []
-    peak_mb, pause_s = 0.0, 0.5
-    end_s = time.monotonic() + records / _SLOWEST + 120
-    while process.poll() is None:
-        if time.monotonic() > end_s:
-            sys.exit(f"slower than {_SLOWEST:g} records a second")
-        sizes = memory_mb(process.pid)
-        if sizes is not None:
-            samples.append((requests(base_url), sizes[0]))
-            peak_mb = sizes[1]
-            if sys.stderr.isatty() or len(samples) % 50 == 0:
-                told = (
-                    f"{samples[-1][0]:,} of {records:,} requests, {sizes[0]:.0f} MB, at most {peak_mb:.0f} MB"
-                )
-                print(told, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
-        if len(samples) == 2 * _SAMPLES:
+class Memory:
+    """What a process takes in MB after how many requests; at most 400 samples, evenly spread.
+
+    Args:
+        records: How many it will collect, for the lines that say how far it is.
+    """
+
+    def __init__(self, records: int) -> None:
+        self.samples: list[tuple[int, float]] = []
+        self._records = records
+        self._calls = 0
+        self._every = 1
+
+    def note(self, pid: int, requests: int) -> None:
+        """Take a sample, and now and then say how far it is."""
+        self._calls += 1
+        size_mb = memory_mb(pid)
+        if size_mb is None or self._calls % self._every:
+            return
+        self.samples.append((requests, size_mb))
+        if sys.stderr.isatty() or len(self.samples) % 50 == 0:
+            told = f"{requests:,} of {self._records:,} requests, {size_mb:.0f} MB"
+            print(told, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+        if len(self.samples) == 2 * _SAMPLES:
             # Half of them do, from now on at half the pace.
-            samples, pause_s = samples[::2], pause_s * 2
-        time.sleep(pause_s)
-    return {"peak_mb": peak_mb, "memory": samples}
+            self.samples, self._every = self.samples[::2], self._every * 2
 
 
-def memory_mb(pid: int) -> tuple[float, float] | None:
-    """What a process takes now, and the most it took; None where it has ended."""
+def memory_mb(pid: int) -> float | None:
+    """What a process takes now; None where it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return None
-    sizes = {name: value for name, _, value in (each.partition(":") for each in lines)}
-    if "VmRSS" not in sizes:
-        return None
-    return int(sizes["VmRSS"].split()[0]) / 1024, int(sizes["VmHWM"].split()[0]) / 1024
+    sizes = (each.partition(":")[2] for each in lines if each.startswith("VmRSS"))
+    return next((int(each.split()[0]) / 1024 for each in sizes), None)
 
 
 def main() -> None:
