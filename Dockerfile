@@ -14,7 +14,9 @@ COPY deploy/docker ./docker
 COPY otel_bridge ./otel_bridge
 ARG EXTRAS=
 ARG PIP_INDEX_URL
+# What a shell reads has no carriage returns, however it was checked out or packed.
 RUN mkdir -p /wheel /state/otel-bridge \
+ && sed -i 's/\r$//' docker/service.sh \
  && pip wheel --quiet --no-deps --wheel-dir /wheel . \
  && python docker/requirements.py pyproject.toml ${EXTRAS} > /wheel/requirements.txt \
  && cp constraints.txt docker/healthcheck.py docker/service.sh docker/import_all.py /wheel

@@ -3,7 +3,11 @@
 import logging
 import os
 
+from otel_bridge.environment import prepare
 from otel_bridge.left_out import left_out
+
+# Before anything reads it: some libraries do while they are imported.
+prepare(os.environ)
 
 # grpc writes its own remarks to standard error ("Got goaway"); what matters comes back as an error. It reads
 # this when it is first imported.

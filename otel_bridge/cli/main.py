@@ -9,6 +9,7 @@ import sys
 import typer
 
 from otel_bridge.cli.commands import commands
+from otel_bridge.environment import trimmed
 from otel_bridge.errors import BridgeError, SettingsError, unforeseen
 
 EXIT_FAILED = 1
@@ -28,7 +29,8 @@ def main() -> None:
     gc.freeze()
     # A record's values hold no cycles: looking for some after every 700 of them takes another 4 %.
     gc.set_threshold(10_000, 10, 10)
-    sys.exit(run(sys.argv[1:]))
+    # A script that Windows saved gives its last word a carriage return.
+    sys.exit(run([trimmed(each) for each in sys.argv[1:]]))
 
 
 def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one return a kind of end

@@ -12,6 +12,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 from opentelemetry.trace import get_tracer
 
 from otel_bridge._version import __version__
+from otel_bridge.environment import clean_environment
 from otel_bridge.instrumentation import by_hand
 from otel_bridge.instrumentation.conventions import SCHEMA_URL, SCOPE_NAME
 from otel_bridge.instrumentation.patches import Patches
@@ -67,7 +68,8 @@ class ComposioInstrumentor(BaseInstrumentor):  # type: ignore[misc] # as above
 
 
 def _reporter_from_environment() -> Reporter | None:
-    endpoint = os.environ.get(_ENDPOINT, "").strip()
+    environ = clean_environment(os.environ)
+    endpoint = environ.get(_ENDPOINT)
     if not endpoint:
         return None
     try:
@@ -75,4 +77,8 @@ def _reporter_from_environment() -> Reporter | None:
     except ValueError as error:
         _logger.warning("%s: %s; no correlations are reported", _ENDPOINT, error)
         return None
-    return Reporter(url, os.environ.get(_TOKEN, "").strip())
+    token = environ.get(_TOKEN, "")
+    if not token.isprintable():
+        _logger.warning("%s is not one line of text; no correlations are reported", _TOKEN)
+        return None
+    return Reporter(url, token)

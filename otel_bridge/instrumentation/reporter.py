@@ -53,7 +53,9 @@ def correlation_url(endpoint: str) -> str:
     Raises:
         ValueError: It is no such address; says what was wrong.
     """
-    parts = urlsplit(endpoint)
+    # What urlsplit leaves out of an address without a word is no part of one.
+    parts = urlsplit(endpoint if endpoint.isprintable() else "")
+    _ = parts.port  # raises ValueError where it is no port
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("not an address such as http://otel-bridge:8790")
     if parts.username or parts.password:

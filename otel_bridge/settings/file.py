@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from otel_bridge.environment import cleaned, decoded, trimmed
 from otel_bridge.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ _MOST_VALUES = 20_000
 _MOST_DEPTH = 32
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]*)\}")
 _UNKNOWN_REFERENCE = re.compile(r"\$\{([^}]*)\}")
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 
 
 class _Loader(yaml.SafeLoader):
@@ -84,7 +87,7 @@ def read_unfilled(path: Path) -> dict[str, Any]:
     if len(raw) > _MOST_BYTES:
         raise SettingsError(f"{path}: larger than {_MOST_BYTES} bytes: takes a settings file")
     try:
-        document = yaml.load(raw.decode(), _Loader)  # noqa: S506 - a SafeLoader
+        document = yaml.load(decoded(raw), _Loader)  # noqa: S506 - a SafeLoader
     except UnicodeDecodeError:
         raise SettingsError(f"{path}: is not UTF-8 text") from None
     except RecursionError:
@@ -134,14 +137,14 @@ class _Filling:
             return {key: self.fill(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
         if isinstance(value, list):
             return [self.fill(item, f"{where}.{index}", depth + 1) for index, item in enumerate(value)]
-        if not isinstance(value, str) or "${" not in value:
+        if not isinstance(value, str):
             return value
         for match in _UNKNOWN_REFERENCE.finditer(value):
             if not _REFERENCE.fullmatch(match.group(0)):
                 raise SettingsError(
                     f"{where}: ${{{match.group(1)}}} is unknown: takes ${{env:NAME}} or ${{file:PATH}}"
                 )
-        return _REFERENCE.sub(lambda match: self._referred(match, where), value)
+        return readable(trimmed(_REFERENCE.sub(lambda match: self._referred(match, where), value)), where)
 
     def _referred(self, match: re.Match[str], where: str) -> str:
         kind, name = match.group(1), match.group(2)
@@ -149,24 +152,56 @@ class _Filling:
             return read_secret(name, f"{where} is ${{file:{name}}}")
         if name not in self.environ:
             raise SettingsError(f"{where} is ${{env:{name}}}: the variable {name} is not set")
-        return self.environ[name]
+        return cleaned(self.environ[name])
+
+
+def readable(text: str, where: str) -> str:
+    """The same text, once it is known to be one.
+
+    Line breaks and tabs pass: lists may have them, and each other kind of value says that it has none.
+
+    Raises:
+        SettingsError: It holds a control character, or bytes that are no text; the line begins with ``where``
+            and shows nothing else of it.
+    """
+    control = _CONTROL.search(text)
+    if control is not None:
+        raise SettingsError(
+            f"{where} holds the control character \\x{ord(control[0]):02x} as its character "
+            f"{control.start() + 1}: takes text without it"
+        )
+    if _NO_TEXT.search(text):
+        raise SettingsError(f"{where} holds bytes that are not UTF-8: takes text")
+    return text
+
+
+def user_path(path: str, where: str) -> Path:
+    """A path, ``~`` at its beginning being a home folder.
+
+    Raises:
+        SettingsError: There is no such home folder; the line begins with ``where``.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise SettingsError(f"{where}: there is no such home folder: takes a path without ~") from None
 
 
 def read_secret(path: str, where: str) -> str:
-    """Read a value from a file, such as a mounted secret, without the line break at its end.
+    """Read a value from a file, such as a mounted secret, without what a tool put around it.
 
     Raises:
         SettingsError: The file can't be read; the line begins with ``where``.
     """
     try:
-        place = Path(path).expanduser()
+        place = user_path(path, where)
         if place.exists() and not place.is_file():
             raise SettingsError(f"{where}: is no file")
         with place.open("rb") as stream:
             raw = stream.read(_MOST_SECRET_BYTES + 1)
         if len(raw) > _MOST_SECRET_BYTES:
             raise SettingsError(f"{where}: the file is larger than {_MOST_SECRET_BYTES:,} bytes")
-        return raw.decode().strip()
+        return readable(cleaned(decoded(raw)), where)
     except OSError as error:
         raise SettingsError(f"{where}: the file can't be read: {error.strerror}") from None
     except ValueError:

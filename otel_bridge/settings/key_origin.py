@@ -16,7 +16,7 @@ KEY_FILE_VARIABLE: Final = "COMPOSIO_API_KEY_FILE"
 
 def key_in_environment(environ: Mapping[str, str]) -> str:
     """Which variable has the key, such as ``COMPOSIO_API_KEY_FILE (/run/secrets/key)``."""
-    if environ.get(KEY_VARIABLE, "").strip() or not environ.get(KEY_FILE_VARIABLE):
+    if environ.get(KEY_VARIABLE) or not environ.get(KEY_FILE_VARIABLE):
         return KEY_VARIABLE
     return printable(f"{KEY_FILE_VARIABLE} ({environ[KEY_FILE_VARIABLE]})")
 

@@ -70,7 +70,9 @@ def _point(value: object) -> str:
 
 def _names(value: Any) -> Any:
     if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, list) and not all(each.isprintable() for each in value if isinstance(each, str)):
+        raise ValueError("names without line breaks")
     return value
 
 
@@ -110,7 +112,8 @@ def _base_url(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("a URL")  # noqa: TRY004 - as above
     value = value.strip()
-    parts = urlsplit(value)
+    # Line breaks within it are what urlsplit leaves out without a word.
+    parts = urlsplit(value if value.isprintable() else "")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("a URL")
     if parts.username is not None or parts.password is not None:
@@ -129,7 +132,7 @@ def _listen(value: object) -> str:
     value = value.strip()
     if value:
         host, _, port = value.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65_535:  # noqa: PLR2004 - the highest port
+        if not host or not value.isprintable() or not port.isdecimal() or int(port) > 65_535:  # noqa: PLR2004 - the highest port
             raise ValueError("an address")
     return value
 
@@ -163,6 +166,12 @@ def _key(value: SecretStr | None) -> SecretStr | None:
     return SecretStr(text)
 
 
+def _one_line(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not value.get_secret_value().isprintable():
+        raise ValueError("one line")
+    return value
+
+
 DurationMs = Annotated[int, BeforeValidator(_duration)]
 Ages = Annotated[tuple[int, ...], BeforeValidator(_ages)]
 Point = Annotated[str, BeforeValidator(_point)]
@@ -174,6 +183,7 @@ Upper = BeforeValidator(_upper)
 Lower = BeforeValidator(_lower)
 Label = AfterValidator(_label)
 Key = AfterValidator(_key)
+OneLine = AfterValidator(_one_line)
 ServiceName = AfterValidator(_service_name)
 
 

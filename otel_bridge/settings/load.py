@@ -11,13 +11,14 @@ from urllib.parse import unquote
 from pydantic import PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from otel_bridge.environment import clean_environment
 from otel_bridge.errors import SettingsError
 from otel_bridge.exporter.destination import Destination, Signal, destination_from
 from otel_bridge.ledger.place import check_state_url
-from otel_bridge.settings.file import fill, read_secret, read_unfilled
+from otel_bridge.settings.file import fill, read_secret, read_unfilled, readable
 from otel_bridge.settings.key_origin import KEY_FILE_VARIABLE, KEY_VARIABLE, key_in_environment, key_in_file
 from otel_bridge.settings.model import OtlpSettings, ProjectSettings, SettingsModel
-from otel_bridge.settings.problems import line_of, nearest, printable, shown, variables
+from otel_bridge.settings.problems import line_of, printable, shown, variables
 from otel_bridge.settings.projects import FoundProjects, ProjectsPlace
 
 if TYPE_CHECKING:
@@ -25,19 +26,7 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
-CONFIG_VARIABLE = "OTEL_BRIDGE_CONFIG"
-"""Names the settings file for commands that are given none."""
-
 _OTLP = "OTEL_EXPORTER_OTLP_"
-# Read by the commands, by the tests and by the application's side, not by these settings.
-_OTHER_VARIABLES = frozenset(
-    {
-        CONFIG_VARIABLE,
-        "OTEL_BRIDGE_ALLOW_HTTP",
-        "OTEL_BRIDGE_CORRELATION_ENDPOINT",
-        "OTEL_BRIDGE_REQUIRE_BACKENDS",
-    }
-)
 
 
 class _Given(PydanticBaseSettingsSource):
@@ -145,7 +134,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         SettingsError: One line: which setting, what it was, what it takes.
     """
     try:
-        return _load(path, os.environ if environ is None else environ)
+        return _load(path, clean_environment(os.environ if environ is None else environ))
     except SettingsError as error:
         raise SettingsError(printable(str(error))) from None
 
@@ -168,7 +157,7 @@ def _load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         raise SettingsError(line_of(error, path, file)) from None
     settings._otlp_variables.update(  # noqa: SLF001 - filled here, once, before anyone else sees it
-        {name: value for name, value in environ.items() if name.startswith(_OTLP) and value.strip()}
+        {name: readable(value, name) for name, value in environ.items() if name.startswith(_OTLP) and value}
     )
     settings._path = path  # noqa: SLF001 - as above
     projects = _with_origins(settings, written.get("projects"), environ)
@@ -244,37 +233,27 @@ def read_variables(environ: Mapping[str, str]) -> dict[str, Any]:
             continue
         text = environ.get(variable.name)
         # Two settings mean something when empty: no endpoints, no re-checks.
-        if text is None or (not text.strip() and location[-1] not in {"listen", "recheck"}):
+        if text is None or (not text and location[-1] not in {"listen", "recheck"}):
             continue
-        values.setdefault(location[0], {})[location[1]] = text
+        values.setdefault(location[0], {})[location[1]] = readable(text, variable.name)
     attributes = _resource_attributes(environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))
     if attributes:
         values.setdefault("mapping", {})["resource"] = attributes
     project: dict[str, Any] = {}
-    if environ.get(KEY_VARIABLE, "").strip():
-        project["api_key"] = environ[KEY_VARIABLE].strip()
+    if environ.get(KEY_VARIABLE):
+        project["api_key"] = readable(environ[KEY_VARIABLE], KEY_VARIABLE)
     elif environ.get(KEY_FILE_VARIABLE):
         name = environ[KEY_FILE_VARIABLE]
         project["api_key"] = read_secret(name, f"{KEY_FILE_VARIABLE} is {name!r}")
     if environ.get("COMPOSIO_BASE_URL"):
-        project["base_url"] = environ["COMPOSIO_BASE_URL"]
+        project["base_url"] = readable(environ["COMPOSIO_BASE_URL"], "COMPOSIO_BASE_URL")
     values["projects"] = [project]
     return values
 
 
-def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """A line for each ``OTEL_BRIDGE_*`` variable that is no setting, most likely a typo."""
-    known = {variable.name for _, variable, _ in variables() if variable.name} | _OTHER_VARIABLES
-    return [
-        f"{name} is no setting and does nothing{nearest(name, known)}"
-        for name in sorted(environ)
-        if name.startswith("OTEL_BRIDGE_") and name not in known
-    ]
-
-
 def _resource_attributes(text: str) -> dict[str, str]:
     attributes = {}
-    for part in text.split(","):
+    for part in readable(text, "OTEL_RESOURCE_ATTRIBUTES").split(","):
         if not part.strip():
             continue
         key, equals, value = part.partition("=")

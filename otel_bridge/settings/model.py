@@ -22,6 +22,7 @@ from otel_bridge.settings.kinds import (
     Listen,
     Lower,
     Names,
+    OneLine,
     Point,
     PositiveDurationMs,
     ServiceName,
@@ -291,7 +292,9 @@ class LedgerSettings(Section):
     """What the bridge remembers."""
 
     state: Annotated[
-        SecretStr, Variable("OTEL_BRIDGE_STATE", "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+        SecretStr,
+        OneLine,
+        Variable("OTEL_BRIDGE_STATE", "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"),
     ] = Field(default_factory=lambda: SecretStr(default_state_url()), description="The ledger.")
     lease: Annotated[PositiveDurationMs, Variable("OTEL_BRIDGE_LEASE", "a duration such as 15s")] = Field(
         _written("15s"),
@@ -316,9 +319,9 @@ class HttpSettings(Section):
     listen: Annotated[
         Listen, Variable("OTEL_BRIDGE_LISTEN", "an address such as 127.0.0.1:8790, or nothing")
     ] = Field("127.0.0.1:8790", description="Where the endpoints are; empty turns them off.")
-    token: Annotated[SecretStr | None, Variable("OTEL_BRIDGE_TOKEN", "a token", secret=True)] = Field(
-        None, description="What `POST` endpoints ask for; without one they answer on loopback only."
-    )
+    token: Annotated[
+        SecretStr | None, OneLine, Variable("OTEL_BRIDGE_TOKEN", "a token on one line", secret=True)
+    ] = Field(None, description="What `POST` endpoints ask for; without one they answer on loopback only.")
     hosts: Annotated[
         tuple[str, ...],
         Names,

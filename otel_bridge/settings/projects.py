@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from otel_bridge.errors import BridgeError, SettingsError
 from otel_bridge.ledger.place import is_postgres, project_rows
-from otel_bridge.settings.file import fill, read_unfilled
+from otel_bridge.settings.file import fill, read_unfilled, user_path
 from otel_bridge.settings.key_origin import key_in_file
 from otel_bridge.settings.model import ProjectSettings
 from otel_bridge.settings.problems import line_of, printable
@@ -108,7 +108,7 @@ class ProjectsPlace:
                 where = f"table project_settings, {name!r}"
                 yield where, _of_table(where, name, settings)
             return
-        path = Path(self.place).expanduser()
+        path = user_path(self.place, f"OTEL_BRIDGE_PROJECTS is {self.place!r}")
         if not path.is_dir():
             yield from self._of_file(path)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,3 +123,29 @@ def test_requirements_are_those_of_the_project_and_of_the_extras_named() -> None
     assert any(each.startswith("httpx") for each in plain)
     assert not any(each.startswith("psycopg") for each in plain)
     assert any(each.startswith("psycopg") for each in listed("postgres"))
+
+
+def test_a_checkout_on_windows_starts_too(tmp_path: Path) -> None:
+    root, program = FOLDER.parents[1], shutil.which("git")
+
+    def git(*words: str) -> None:
+        assert program is not None
+        subprocess.run([program, "-C", str(tmp_path), *words], check=True, capture_output=True)
+
+    git("init", "-q")
+    git("config", "core.autocrlf", "true")
+    (tmp_path / ".gitattributes").write_bytes((root / ".gitattributes").read_bytes())
+    script = tmp_path / "service.sh"
+    script.write_bytes((FOLDER / "service.sh").read_bytes())
+    git("add", ".")
+    git("-c", "user.email=a@b.example", "-c", "user.name=a", "commit", "-qm", "one")
+    script.unlink()
+    git("checkout", "-q", "--", ".")
+    assert b"\r" not in script.read_bytes()
+
+
+def test_the_image_takes_carriage_returns_out_of_what_a_shell_reads() -> None:
+    # A checkout that was packed on Windows, or an editor, may put them there all the same.
+    built = (FOLDER.parents[1] / "Dockerfile").read_text()
+    command = next(line for line in built.splitlines() if "service.sh" in line and "sed" in line)
+    assert command.strip(" \\&") == r"sed -i 's/\r$//' docker/service.sh"

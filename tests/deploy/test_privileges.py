@@ -41,6 +41,8 @@ def test_kubernetes_does_the_same() -> None:
     for pod in whole:
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+        # Variables of the namespace's Services look like settings.
+        assert pod["enableServiceLinks"] is False
     for container in [each for pod in whole for each in pod["containers"] if each["name"] == "otel-bridge"]:
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,

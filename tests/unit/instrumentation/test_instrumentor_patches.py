@@ -29,7 +29,9 @@ import sys
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        allowed = ("otel_bridge", "otel_bridge._version", "otel_bridge.instrumentation")
+        allowed = (
+            "otel_bridge", "otel_bridge._version", "otel_bridge.environment", "otel_bridge.instrumentation"
+        )
         mine = name in allowed or name.startswith("otel_bridge.instrumentation.")
         if name.startswith("otel_bridge") and not mine:
             raise ImportError("blocked: " + name)

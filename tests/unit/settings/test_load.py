@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from otel_bridge.settings import SettingsModel, as_yaml, load, schema, unknown_v
 
 Write = Callable[[str], Path]
 KEY = "ak_very_secret_key"
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -202,7 +204,7 @@ def test_a_wrong_variable_is_named_with_its_value_and_what_it_takes(
         ("projects: []", ["projects is an empty list: takes a list of one project or more"]),
         ("projects: {name: a}", ["projects is a mapping: takes a list of one project or more"]),
         ("projects: [shop]", ["projects.0 is 'shop': takes a mapping"]),
-        ("projects: [{name: ' '}]", ["projects.0.name is ' ': takes a name"]),
+        ("projects: [{name: ' '}]", ["projects.0.name is '': takes a name"]),
         ('projects: [{name: "a\\nb"}]', ["projects.0.name", "takes a name"]),
         ("projects: [{name: a, filters: [{field: user_id, operator: '==', value: 5}]}]", ["takes text"]),
         ("collect: 5", ["collect is 5: takes a mapping"]),
@@ -399,6 +401,28 @@ def test_an_unknown_variable_is_most_likely_a_typo() -> None:
     (line,) = unknown_variables({"OTEL_BRIDGE_POL_INTERVAL": "1s", "OTEL_BRIDGE_START": "1h", "PATH": ""})
     assert "OTEL_BRIDGE_POL_INTERVAL" in line
     assert "OTEL_BRIDGE_POLL_INTERVAL" in line
+
+
+@pytest.mark.parametrize("service", ["OTEL_BRIDGE", "OTEL_BRIDGE_PAGE", "OTEL_BRIDGE_START", "OTEL_BRIDGE_2"])
+def test_what_kubernetes_says_of_a_service_is_no_typo(service: str) -> None:
+    made = {
+        f"{service}_SERVICE_HOST": "fd00::7",
+        f"{service}_SERVICE_PORT": "8790",
+        f"{service}_SERVICE_PORT_HTTP": "8790",
+        f"{service}_PORT": "tcp://[fd00::7]:8790",
+    }
+    for port, protocol in ((8790, "TCP"), (53, "UDP"), (9, "SCTP")):
+        link = f"{service}_PORT_{port}_{protocol}"
+        made[link] = f"{protocol.lower()}://[fd00::7]:{port}"
+        made |= {f"{link}_PROTO": protocol.lower(), f"{link}_PORT": str(port), f"{link}_ADDR": "fd00::7"}
+    assert unknown_variables(made) == []
+
+
+def test_what_compose_reads_is_no_typo_for_systemd_and_a_port_that_looks_like_a_setting_is_one() -> None:
+    written = re.findall(r"^#?(OTEL_BRIDGE_\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert {"OTEL_BRIDGE_PORT", "OTEL_BRIDGE_TAG"} <= {name for name, _ in written}
+    assert unknown_variables(dict(written)) == []
+    assert len(unknown_variables({"OTEL_BRIDGE_LISTEN_PORT": "8790"})) == 1
 
 
 @examples(max_examples=30)
