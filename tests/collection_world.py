@@ -281,7 +281,7 @@ async def deliveries_of(store: LogStore) -> dict[str, Delivery]:
     for log_id in store.log_ids():
         record = store.get(log_id)
         assert record is not None
-        details.append(Detail.model_validate_json(record.detail))
+        details.append(Detail.read(record.detail))
     by_id = {each.id: each for each in details}
 
     async def fetch(log_id: str) -> Detail:

@@ -76,7 +76,7 @@ async def opened(records: Sequence[Detail], options: TraceOptions | None = None)
 
 
 def record(log_id: str, parent: str | None = None, request_id: str | None = None, **fields: Any) -> Detail:
-    return Detail.model_validate(
+    return Detail.of_value(
         {
             "id": log_id,
             "parent": parent and {"log_id": parent},

@@ -44,7 +44,7 @@ class DirectSource:
             number += 1
             await self.asked("list", priority)
             page = self.store.page(ListQuery(limit=100, page=number, from_ms=from_ms, to_ms=to_ms))
-            entries = [Entry.model_validate_json(record.entry) for record in page.records]
+            entries: list[Entry] = [Detail.read(record.entry) for record in page.records]
             yield Page(entries, [], None if page.next_page is None else str(page.next_page))
             if page.next_page is None:
                 return
@@ -54,4 +54,4 @@ class DirectSource:
         record = self.store.get(log_id)
         if record is None:
             raise RecordNotFound(log_id)
-        return Detail.model_validate_json(record.detail)
+        return Detail.read(record.detail)

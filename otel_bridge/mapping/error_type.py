@@ -152,8 +152,9 @@ def error_type_of(record: Detail) -> str:
 def _places(record: Detail) -> Iterator[dict[str, Any]]:
     yield record.metadata
     yield record.metrics
-    if isinstance(record.data, dict):
-        yield from _with_nested(record.data, 0)
+    data = record.data  # each time it is asked for it is read
+    if isinstance(data, dict):
+        yield from _with_nested(data, 0)
 
 
 def _with_nested(place: dict[str, Any], depth: int) -> Iterator[dict[str, Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from otel_bridge.errors import RecordNotFound, RecordUnreadable, SourceFailed
 from otel_bridge.receiver.answers import tidy
 from otel_bridge.receiver.budget import Budget, Priority
 from otel_bridge.receiver.channel import Channel
-from otel_bridge.receiver.decoding import WrongShape, decode_model
+from otel_bridge.receiver.decoding import WrongShape
 from otel_bridge.receiver.models import Detail, Filter, UsageSummary
 from otel_bridge.receiver.page import Page, read_page
 from otel_bridge.receiver.routes import Route, quote_id
@@ -119,6 +120,7 @@ class LogsClient:
         filters: Sequence[Filter] = (),
         cursor: str | None = None,
         limit: int = 100,
+        whole: bool = True,
         priority: Priority = Priority.HEAD,
     ) -> Page:
         """Ask for one page of the log entries of a time range.
@@ -129,6 +131,7 @@ class LogsClient:
             filters: Conditions, combined by AND.
             cursor: The ``next_cursor`` of the page before, of the same range and filters; None for the first.
             limit: The most entries on the page; the source takes 1 to 100.
+            whole: Whether its entries hold all that the list shows, see ``read_page``.
             priority: The request's place in the budget.
 
         Raises:
@@ -140,7 +143,10 @@ class LogsClient:
         if cursor is not None:
             wanted["cursor"] = cursor
         return await self._channel.ask(
-            Route.LIST, self._channel.request(Route.LIST, wanted), priority, read_page
+            Route.LIST,
+            self._channel.request(Route.LIST, wanted),
+            priority,
+            partial(read_page, whole=whole),
         )
 
     async def pages(  # noqa: PLR0913 - as list_page
@@ -150,6 +156,7 @@ class LogsClient:
         to_ms: int,
         filters: Sequence[Filter] = (),
         limit: int = 100,
+        whole: bool = True,
         priority: Priority = Priority.HEAD,
         max_pages: int | None = None,
     ) -> AsyncIterator[Page]:
@@ -163,6 +170,7 @@ class LogsClient:
             to_ms: See there.
             filters: See there.
             limit: See there.
+            whole: See there.
             priority: See there.
             max_pages: The most pages that are asked for; None for all.
 
@@ -175,7 +183,13 @@ class LogsClient:
         count = 0
         while max_pages is None or count < max_pages:
             page = await self.list_page(
-                from_ms=from_ms, to_ms=to_ms, filters=filters, cursor=cursor, limit=limit, priority=priority
+                from_ms=from_ms,
+                to_ms=to_ms,
+                filters=filters,
+                cursor=cursor,
+                limit=limit,
+                whole=whole,
+                priority=priority,
             )
             count += 1
             yield page
@@ -245,9 +259,5 @@ class LogsClient:
         """
         wanted = {"from": from_ms, "to": to_ms, "entity_types": ["tool_calls"]}
         return await self._channel.ask(
-            Route.USAGE, self._channel.request(Route.USAGE, wanted), priority, _read_usage_summary
+            Route.USAGE, self._channel.request(Route.USAGE, wanted), priority, UsageSummary.read
         )
-
-
-def _read_usage_summary(body: bytes) -> UsageSummary:
-    return decode_model(body, UsageSummary)

@@ -1,7 +1,7 @@
-"""From an answer's bytes to values and models.
+"""From an answer's bytes to values.
 
-The fast path is pydantic's own parser. What it refuses is read again by a tolerant one, so that a record
-survives what a tool call can put into it. Defined outcomes, the same on both paths:
+What is as documented is read by msgspec, see ``models`` and ``page``. What that refuses is read here, so that
+a record survives what a tool call can put into it. Defined outcomes, the same on both paths:
 
 * bytes that are no UTF-8, and escapes that are half of a pair: U+FFFD each
 * ``NaN``, ``Infinity``: floats; integers of any size: int, beyond 4,300 digits their text
@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+import msgspec
 
-from otel_bridge.receiver.nesting import cut, is_deeper
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
-M = TypeVar("M", bound=BaseModel)
+from otel_bridge.receiver.nesting import MAX_DEPTH, cut, is_deeper
 
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_ANY: Final = msgspec.json.Decoder()
+
+REFUSED: Final = (msgspec.DecodeError, ValueError, RecursionError)
+"""What msgspec raises for a body; its own errors are ValueErrors from 0.23 on, those of UTF-8 always were."""
 
 
 class UndecodableBody(ValueError):  # noqa: N818 - named as the tree of errors is
@@ -37,58 +36,40 @@ class WrongShape(ValueError):  # noqa: N818
     """JSON, but not what was asked for. The message names fields and holds no values."""
 
 
-def decode_model(body: bytes, model: type[M]) -> M:
-    """Read a body as a model.
+def read_raw(raw: msgspec.Raw, most: int) -> Any:
+    """Read JSON that msgspec has passed over: of such it has checked the syntax alone.
 
-    Raises:
-        UndecodableBody: It is no JSON.
-        WrongShape: It is JSON, but the model can't be made of it.
+    Args:
+        raw: The JSON.
+        most: The most levels of nesting that are kept.
     """
-    if not is_deeper(body):
+    body = bytes(raw)
+    if not is_deeper(body, most):
         try:
-            return model.model_validate_json(body)
-        except ValidationError:
+            return _ANY.decode(body)
+        except REFUSED:
             pass
-    return shape(decode_value(body), model)
+    return decode_value(body, most)
 
 
-def decode_value(body: bytes) -> Any:
+def decode_value(body: bytes, most: int = MAX_DEPTH) -> Any:
     """Read a body as whatever JSON it is, as tolerantly as can be.
+
+    Args:
+        body: The bytes.
+        most: The most levels of nesting that are kept.
 
     Raises:
         UndecodableBody: It is no JSON.
     """
     text = body.decode("utf-8-sig", errors="replace")
-    if is_deeper(body):
-        text = cut(text)
+    if is_deeper(body, most):
+        text = cut(text, most)
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise UndecodableBody(_what_is_wrong(text, len(body), error)) from None
     return _mend(value) if _SURROGATE_ESCAPE.search(text) else value
-
-
-def shape(value: Any, model: type[M]) -> M:
-    """Make a model of a JSON value.
-
-    The value goes back through JSON: pydantic reads Python values by slightly other rules (a float where text
-    belongs), and a record must become the same model on whichever path it comes.
-
-    Raises:
-        WrongShape: It can't be made.
-    """
-    try:
-        return model.model_validate_json(json.dumps(value))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(map(str, first["loc"]))
-        raise WrongShape(f"{field}: {_what(first)}" if field else "no JSON object") from None
-
-
-def _what(problem: ErrorDetails) -> str:
-    if problem["type"] == "string_too_long":
-        return f"longer than {problem['ctx']['max_length']:,} characters"
-    return problem["type"]
 
 
 def _whole(digits: str) -> int | str:

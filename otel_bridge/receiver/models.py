@@ -1,23 +1,32 @@
 """The wire models of the Logs API: lenient, because nobody has promised anything but ``id``.
 
 Source of the shapes: the official page of the Logs API and the vendor's OpenAPI document. Every field but
-``id`` may be absent, null or of another type; unknown keys are kept in ``model_extra``. A field that can't be
-read becomes its empty value, so that one bad field never costs the record. That is done by defaults inside
-pydantic's core: a validator in Python for each field costs as much as the parsing itself.
+``id`` may be absent, null or of another type, and is its empty value then, so that one bad field never costs
+the record; unknown keys are left out. msgspec reads what is as documented. What it refuses is read as plain
+values, and ``of_value`` decides what becomes of each.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+import msgspec
+from pydantic import BaseModel, ConfigDict
 
-from otel_bridge.receiver.decoding import decode_model
+from otel_bridge.receiver.decoding import REFUSED, WrongShape, decode_value, read_raw
+from otel_bridge.receiver.lenient import number_of, object_of, slug_of, text_of
+from otel_bridge.receiver.nesting import MAX_DEPTH, is_deeper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 FilterField = Literal[
     "tool_slug",
@@ -36,57 +45,10 @@ FilterOperator = Literal["==", "!=", "contains", "not_contains"]
 TOOL_EXECUTION: Final = "tool.execution"
 MOST_ID: Final = 2048
 """The longest id in characters: it is part of a URL, and servers bound those. Composio's have 16."""
+_NULL: Final = msgspec.Raw(b"null")
 _NS_PER_MS: Final = 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_MS: Final = re.compile(r"-?[0-9]{9,}(\.[0-9]+)?|-?[0-9](\.[0-9]+)?[eE]\+?[0-9]{1,2}")
-
-
-class _OrNone:
-    """Marks a field that is None where its value can't be read."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_default_schema(handler(source), default=None, on_error="default")
-
-
-class _OrEmpty:
-    """Marks a field that is an empty object where its value can't be read."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_default_schema(handler(source), default_factory=dict, on_error="default")
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if not isinstance(value, (int, float)):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
-
-
-def _slug(*candidates: Any) -> str | None:
-    """The first that is a slug, or an object with one."""
-    for candidate in candidates:
-        slug = candidate.get("slug") if isinstance(candidate, dict) else candidate
-        if isinstance(slug, str) and slug:
-            return slug
-    return None
-
-
-Text = Annotated[str | None, _OrNone()]
-Number = Annotated[float | None, BeforeValidator(_number)]
-Object = Annotated[dict[str, Any], _OrEmpty()]
 
 
 class Filter(BaseModel):
@@ -99,52 +61,60 @@ class Filter(BaseModel):
     value: str
 
 
-class _Lenient(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow", coerce_numbers_to_str=True)
-
-
-class ParentRef(_Lenient):
+class ParentRef(msgspec.Struct, frozen=True, gc=False):
     """The call that made this one, for instance ``COMPOSIO_MULTI_EXECUTE_TOOL``."""
 
-    log_id: Text = None
-    tool_slug: Text = None
+    log_id: str | None = None
+    tool_slug: str | None = None
 
 
-class Timings(_Lenient):
+class Timings(msgspec.Struct, frozen=True, gc=False):
     """When the call ran, in ms since the epoch, perhaps fractional."""
 
-    start_time: Number = None
-    end_time: Number = None
+    start_time: float | None = None
+    end_time: float | None = None
 
 
-class Context(_Lenient):
+class Context(msgspec.Struct, frozen=True, gc=False):
     """The ids a call was made under."""
 
-    session_id: Text = None
-    trace_id: Text = None
-    request_id: Text = None
+    session_id: str | None = None
+    trace_id: str | None = None
+    request_id: str | None = None
 
 
-class Source(_Lenient):
+class Source(msgspec.Struct, frozen=True, gc=False):
     """Where a call came from: host is mcp, sdk, api or free text."""
 
-    host: Text = None
-    framework: Text = None
-    language: Text = None
+    host: str | None = None
+    framework: str | None = None
+    language: str | None = None
 
 
-class Entry(_Lenient):
-    """One log entry as a list shows it."""
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One log entry of a list: what tells its place among the others, and whether its detail is wanted."""
 
-    id: Annotated[str, Field(min_length=1, max_length=MOST_ID)]
-    timestamp: Text = None
-    type: Text = None
-    status: Text = None
-    level: Text = None
-    message: Text = None
-    metadata: Object = {}
-    metrics: Object = {}
-    parent: Annotated[ParentRef | None, _OrNone()] = None
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_ID)]
+    timestamp: str | None = None
+    type: str | None = None
+    status: str | None = None
+    parent: ParentRef | None = None
+
+    @classmethod
+    def of_value(cls, value: Any) -> Self:
+        """Make one of any JSON value.
+
+        Raises:
+            WrongShape: It is no object, or has no id.
+        """
+        if not isinstance(value, dict):
+            raise WrongShape("no JSON object")
+        return cls(**cls._fields_of(value))
+
+    @classmethod
+    def _fields_of(cls, value: dict[str, Any]) -> dict[str, Any]:
+        texts = {name: text_of(value.get(name)) for name in ("timestamp", "type", "status")}
+        return {"id": _id_in(value), **texts, "parent": _part(ParentRef, value.get("parent"), text_of)}
 
     @property
     def timestamp_ns(self) -> int | None:
@@ -157,41 +127,30 @@ class Entry(_Lenient):
         return (self.parent.log_id or None) if self.parent is not None else None
 
     @property
-    def tool_slug(self) -> str | None:
-        """The tool's slug, from ``metadata.tool_slug`` or ``metadata.tool``; None where neither says."""
-        return _slug(self.metadata.get("tool_slug"), self.metadata.get("tool"))
-
-    @property
-    def toolkit_slug(self) -> str | None:
-        """The toolkit's slug, from ``metadata.toolkit_slug`` or ``metadata.toolkit``.
-
-        None where neither says: it is never guessed from the tool's slug, because a toolkit's own slug may
-        hold an underscore.
-        """
-        return _slug(self.metadata.get("toolkit_slug"), self.metadata.get("toolkit"))
-
-    @property
     def is_tool_execution(self) -> bool:
         """Whether this is a tool call. An entry that names no type is taken for one: the route says so."""
         return self.type is None or self.type == TOOL_EXECUTION
 
 
-class Detail(Entry):
-    """One log entry in full."""
+class Detail(Entry, frozen=True, gc=False):
+    """One log entry in full.
 
-    # Not a field: what a body took on the wire is no part of the record.
-    __slots__ = ("_body_bytes",)
+    Attributes:
+        raw_data: ``data`` as JSON: most records are delivered without it. Of its bytes no more than the
+            syntax is checked; see ``data``.
+        body_bytes: The bytes of the answer that it was read from, decompressed; 0 where it was read from
+            none. It is no key of the record.
+    """
 
-    timings: Annotated[Timings | None, _OrNone()] = None
-    context: Annotated[Context | None, _OrNone()] = None
-    source: Annotated[Source | None, _OrNone()] = None
-    data: Any = None
-
-    @property
-    def body_bytes(self) -> int:
-        """The bytes of the answer that it was read from, decompressed; 0 where it was read from none."""
-        size: int = getattr(self, "_body_bytes", 0)
-        return size
+    level: str | None = None
+    message: str | None = None
+    metadata: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
+    timings: Timings | None = None
+    context: Context | None = None
+    source: Source | None = None
+    raw_data: msgspec.Raw = msgspec.field(name="data", default=_NULL)
+    body_bytes: Annotated[int, msgspec.Meta(ge=0, le=0)] = msgspec.field(name="", default=0)
 
     @classmethod
     def read(cls, body: bytes) -> Detail:
@@ -201,26 +160,109 @@ class Detail(Entry):
             UndecodableBody: It is no JSON.
             WrongShape: It is JSON, but no log entry.
         """
-        detail = decode_model(body, cls)
-        object.__setattr__(detail, "_body_bytes", len(body))  # the model is frozen
+        try:
+            detail = _DETAIL.decode(body)
+        except REFUSED:
+            detail = cls.of_value(decode_value(body))
+        else:
+            if detail.may_be_deep and is_deeper(body):
+                detail = cls.of_value(decode_value(body))
+        msgspec.structs.force_setattr(detail, "body_bytes", len(body))
         return detail
 
     @classmethod
     def of(cls, entry: Entry) -> Detail:
         """What is known of an entry whose detail is not asked for."""
-        return entry if isinstance(entry, Detail) else cls.model_validate(entry.model_dump())
+        if isinstance(entry, Detail):
+            return entry
+        return cls(entry.id, entry.timestamp, entry.type, entry.status, entry.parent)
 
-
-class UsageSummary(_Lenient):
-    """Counts of a time range, from ``POST /api/v3.1/project/usage/summary``."""
-
-    entities: Object = {}
+    @classmethod
+    def _fields_of(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return super()._fields_of(value) | {
+            "level": text_of(value.get("level")),
+            "message": text_of(value.get("message")),
+            "metadata": object_of(value.get("metadata")),
+            "metrics": object_of(value.get("metrics")),
+            "timings": _part(Timings, value.get("timings"), number_of),
+            "context": _part(Context, value.get("context"), text_of),
+            "source": _part(Source, value.get("source"), text_of),
+            "raw_data": msgspec.Raw(json.dumps(value.get("data")).encode()),
+        }
 
     @property
-    def tool_calls(self) -> int | None:
-        """How many tool calls the range holds; None where the answer does not say."""
-        count = _number(_object(self.entities.get("tool_calls")).get("event_count"))
-        return None if count is None else int(count)
+    def data(self) -> Any:
+        """What the call was given and what came out; read anew each time."""
+        return read_raw(self.raw_data, MAX_DEPTH - 1)
+
+    @property
+    def as_listed(self) -> Detail:
+        """What a list would have shown of it."""
+        return msgspec.structs.replace(
+            self, timings=None, context=None, source=None, raw_data=_NULL, body_bytes=0
+        )
+
+    @property
+    def may_be_deep(self) -> bool:
+        """Whether anything beside ``data`` holds objects or arrays of no known shape."""
+        return not (
+            _NESTING.isdisjoint(map(type, self.metadata.values()))
+            and _NESTING.isdisjoint(map(type, self.metrics.values()))
+        )
+
+    @property
+    def tool_slug(self) -> str | None:
+        """The tool's slug, from ``metadata.tool_slug`` or ``metadata.tool``; None where neither says."""
+        return slug_of(self.metadata.get("tool_slug"), self.metadata.get("tool"))
+
+
+_DETAIL: Final = msgspec.json.Decoder(Detail)
+_NESTING: Final = frozenset({dict, list})
+
+
+def _id_in(value: dict[str, Any]) -> str:
+    if "id" not in value:
+        raise WrongShape("id: missing")
+    log_id = text_of(value["id"])
+    if log_id is None:
+        raise WrongShape("id: not text")
+    if not log_id:
+        raise WrongShape("id: empty")
+    if len(log_id) > MOST_ID:
+        raise WrongShape(f"id: longer than {MOST_ID:,} characters")
+    return log_id
+
+
+def _part(model: type[T], value: Any, read: Callable[[Any], Any]) -> T | None:
+    if not isinstance(value, dict):
+        return None
+    return model(**{name: read(value.get(name)) for name in model.__struct_fields__})
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSummary:
+    """Counts of a time range, from ``POST /api/v3.1/project/usage/summary``.
+
+    Attributes:
+        tool_calls: How many tool calls the range holds; None where the answer does not say.
+    """
+
+    tool_calls: int | None
+
+    @classmethod
+    def read(cls, body: bytes) -> UsageSummary:
+        """Read an answer's body.
+
+        Raises:
+            UndecodableBody: It is no JSON.
+            WrongShape: It is JSON, but no object.
+        """
+        value = decode_value(body)
+        if not isinstance(value, dict):
+            raise WrongShape("no JSON object")
+        tool_calls = object_of(object_of(value.get("entities")).get("tool_calls"))
+        count = number_of(tool_calls.get("event_count"))
+        return cls(None if count is None else int(count))
 
 
 def ms_to_ns(ms: float) -> int:
@@ -239,7 +281,7 @@ def read_timestamp_ns(text: str | None) -> int | None:
         return None
     text = text.strip()
     if _EPOCH_MS.fullmatch(text):  # asked first: fromisoformat takes 1704120112345 for the year 1704
-        ms = _number(text)
+        ms = number_of(text)
         return None if ms is None else ms_to_ns(ms)
     try:
         moment = datetime.fromisoformat(text.upper())

@@ -100,6 +100,7 @@ class ProjectSource:
             from_ms=window.from_ms,
             to_ms=window.to_ms,
             filters=self._filters,
+            whole=self._policy != "all",
             max_pages=max_pages,
             priority=priority,
         ):
@@ -177,7 +178,7 @@ class ProjectSource:
                     raise SourceFailed(str(error)) from None
             # A parent's own turn must find the same record, or its identity would differ from the one
             # that its children were given.
-            kept = kept if self._wants_detail(kept) else _as_listed(kept)
+            kept = kept if self._wants_detail(kept) else kept.as_listed
             self._parents[log_id] = kept
             if len(self._parents) > _PARENTS_KEPT:
                 self._parents.popitem(last=False)
@@ -211,8 +212,3 @@ def _is_for_all(error: SourceRefused | SourceUnreachable) -> bool:
     if isinstance(error, SourceUnreachable):
         return error.retry_after_s is not None  # the circuit is open
     return error.status not in _CLIENT_ERRORS or error.status in _NO_RECORD_S
-
-
-def _as_listed(detail: Detail) -> Detail:
-    """What a list would have shown of it."""
-    return Detail.model_validate(detail.model_dump(include=set(Entry.model_fields)))

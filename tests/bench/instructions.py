@@ -46,7 +46,7 @@ WIDER = 0.25
 _TIMEOUT_S = 900
 _MARK = "getloadavg"
 _TOTAL = re.compile(r"^totals: (\d+)", re.MULTILINE)
-_COMPILED = ("pydantic_core", "protobuf")
+_COMPILED = ("msgspec", "protobuf")
 _ENVIRON = {
     "PYTHONHASHSEED": "0",  # the same places in the same tables
     "LC_ALL": "C.UTF-8",

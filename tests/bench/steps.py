@@ -22,7 +22,6 @@ from otel_bridge.mapping.identity import identify
 from otel_bridge.mapping.mapper import Mapper
 from otel_bridge.mapping.masking import Masker
 from otel_bridge.mapping.options import MappingOptions
-from otel_bridge.receiver.decoding import decode_model
 from otel_bridge.receiver.models import Detail
 from otel_bridge.service.identities import IdentityResolver
 from otel_bridge.times import SystemClock
@@ -51,7 +50,7 @@ def decode() -> Iterator[Prepare]:
     def prepare(raw: Sequence[bytes]) -> Work:
         def work() -> None:
             for body in raw:
-                decode_model(body, Detail)
+                Detail.read(body)
 
         return work
 
@@ -172,7 +171,7 @@ STEPS: Mapping[str, Callable[[], AbstractContextManager[Prepare]]] = {
 
 
 def _details(raw: Sequence[bytes]) -> list[Detail]:
-    return [decode_model(body, Detail) for body in raw]
+    return [Detail.read(body) for body in raw]
 
 
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -8,7 +8,6 @@ import pytest
 from endless_store import EndlessStore
 
 from otel_bridge.emulator.queries import ListQuery, UsageQuery
-from otel_bridge.receiver.decoding import decode_model
 from otel_bridge.receiver.models import Detail
 
 END_MS = 1_776_420_000_000
@@ -43,7 +42,7 @@ def test_ranges_that_adjoin_show_each_record_once(store: EndlessStore) -> None:
 def test_a_record_is_the_same_in_the_list_and_by_its_id_with_its_own_times(store: EndlessStore) -> None:
     for record in store.page(ListQuery(limit=100, page=3)).records:
         assert store.get(record.log_id) == record
-        detail = decode_model(record.detail, Detail)
+        detail = Detail.read(record.detail)
         assert detail.id == record.log_id
         assert detail.timestamp_ns == record.timestamp_ms * 1_000_000
         if detail.timings is not None and detail.timings.end_time is not None:
@@ -51,7 +50,7 @@ def test_a_record_is_the_same_in_the_list_and_by_its_id_with_its_own_times(store
 
 
 def test_parents_are_there(store: EndlessStore) -> None:
-    details = [decode_model(each.detail, Detail) for each in map(store.get, store.log_ids()) if each]
+    details = [Detail.read(each.detail) for each in map(store.get, store.log_ids()) if each]
     parents = {each.parent_log_id for each in details if each.parent_log_id}
     assert parents
     assert all(store.get(each) for each in parents)

@@ -24,7 +24,7 @@ def call(log_id: str, start_ms: int, end_ms: int, *, status: str = "failed", **f
         "context": {"request_id": "r"},
         **fields,
     }
-    return Detail.model_validate(body)
+    return Detail.of_value(body)
 
 
 def before(record: Detail, *others: Detail) -> str | None:

@@ -33,7 +33,7 @@ W3C = "11111111111111111111111111111111"
 
 
 def record(log_id: str = "log_a", parent: str | None = None, **fields: Any) -> Detail:
-    return Detail.model_validate({"id": log_id, "parent": parent and {"log_id": parent}, **fields})
+    return Detail.of_value({"id": log_id, "parent": parent and {"log_id": parent}, **fields})
 
 
 def called(request_id: str, **context: Any) -> Detail:

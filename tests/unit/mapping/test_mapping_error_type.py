@@ -44,4 +44,4 @@ from otel_bridge.receiver.models import Detail
     ],
 )
 def test_error_types(fields: dict[str, Any], expected: str) -> None:
-    assert error_type_of(Detail.model_validate({"id": "log_a", **fields})) == expected
+    assert error_type_of(Detail.of_value({"id": "log_a", **fields})) == expected

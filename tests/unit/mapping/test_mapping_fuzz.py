@@ -15,7 +15,7 @@ from otel_bridge.exporter.encoding import encode_logs, encode_traces
 from otel_bridge.mapping.identity import identify
 from otel_bridge.mapping.mapper import Mapper
 from otel_bridge.mapping.options import ContentCapture, MappingOptions
-from otel_bridge.receiver.decoding import UndecodableBody, WrongShape, decode_model
+from otel_bridge.receiver.decoding import UndecodableBody, WrongShape
 from otel_bridge.receiver.models import Detail, UsageSummary
 from otel_bridge.receiver.page import read_page
 
@@ -60,7 +60,7 @@ MAPPERS = [
 @given(record=records)
 def test_any_record_is_delivered_or_set_aside(record: dict[str, Any]) -> None:
     try:
-        detail = decode_model(json.dumps(record).encode(), Detail)
+        detail = Detail.read(json.dumps(record).encode())
     except WrongShape as error:
         assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
         return
@@ -77,7 +77,7 @@ def test_any_record_is_delivered_or_set_aside(record: dict[str, Any]) -> None:
 @settings(max_examples=80)
 @given(body=st.one_of(st.binary(max_size=200), values.map(lambda value: json.dumps(value).encode())))
 def test_any_answer_is_read_or_refused_in_one_line(body: bytes) -> None:
-    for read in (read_page, partial(decode_model, model=Detail), partial(decode_model, model=UsageSummary)):
+    for read in (read_page, partial(read_page, whole=False), Detail.read, UsageSummary.read):
         try:
             read(body)
         except (UndecodableBody, WrongShape) as error:
@@ -87,5 +87,7 @@ def test_any_answer_is_read_or_refused_in_one_line(body: bytes) -> None:
 @settings(max_examples=50)
 @given(entries=st.lists(st.one_of(records, values), max_size=6))
 def test_no_entry_of_a_page_is_lost(entries: list[Any]) -> None:
-    page = read_page(json.dumps({"logs": entries, "next_cursor": None}).encode())
-    assert len(page.entries) + len(page.unreadable) == len(entries)
+    body = json.dumps({"logs": entries, "next_cursor": None}).encode()
+    for whole in (True, False):
+        page = read_page(body, whole=whole)
+        assert len(page.entries) + len(page.unreadable) == len(entries)

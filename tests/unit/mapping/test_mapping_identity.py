@@ -31,7 +31,7 @@ def record(log_id: str = "log_a", parent: str | None = None, **fields: Any) -> D
     body: dict[str, Any] = {"id": log_id, **fields}
     if parent is not None:
         body["parent"] = {"log_id": parent, "tool_slug": "COMPOSIO_MULTI_EXECUTE_TOOL"}
-    return Detail.model_validate(body)
+    return Detail.of_value(body)
 
 
 def test_a_record_by_itself_is_the_root_of_a_trace_of_its_own() -> None:

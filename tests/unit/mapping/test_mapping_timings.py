@@ -17,7 +17,7 @@ AT_NS = 1776421500000 * MS
 
 
 def detail(**fields: Any) -> Detail:
-    return Detail.model_validate({"id": "log_a", **fields})
+    return Detail.of_value({"id": "log_a", **fields})
 
 
 @pytest.mark.parametrize(

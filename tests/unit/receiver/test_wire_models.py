@@ -6,20 +6,24 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pydantic import ValidationError
 
+from otel_bridge.receiver.decoding import WrongShape
 from otel_bridge.receiver.models import (
     Detail,
     Entry,
     Filter,
+    ParentRef,
     UsageSummary,
     ms_to_ns,
     read_timestamp_ns,
 )
+from otel_bridge.receiver.page import read_page
 
 
 def detail_of(**fields: Any) -> Detail:
-    return Detail.model_validate_json(json.dumps({"id": "log_1", **fields}))
+    return Detail.read(json.dumps({"id": "log_1", **fields}).encode())
 
 
 EMPTY: dict[str, Any] = {
@@ -62,14 +66,11 @@ def test_empty_context_source_and_data_are_read_as_what_they_are() -> None:
     assert detail.data == {}
 
 
-def test_unknown_keys_are_kept_at_every_level() -> None:
-    detail = detail_of(new=1, context={"span_id": "x"}, metadata={"other": [1]}, parent={"kind": "meta"})
-    assert detail.model_extra == {"new": 1}
-    assert detail.context is not None
-    assert detail.context.model_extra == {"span_id": "x"}
-    assert detail.metadata == {"other": [1]}
-    assert detail.parent is not None
-    assert detail.parent.model_extra == {"kind": "meta"}
+def test_unknown_keys_change_nothing_and_those_of_metadata_are_kept() -> None:
+    new = {"new": 1, "context": {"trace_id": "t", "x": 1}, "metadata": {"other": [1]}, "parent": {"x": 1}}
+    known = {"context": {"trace_id": "t"}, "metadata": {"other": [1]}, "parent": {}}
+    assert replace(detail_of(**new), body_bytes=0) == replace(detail_of(**known), body_bytes=0)
+    assert Detail.of_value({"id": "log_1", **new}) == Detail.of_value({"id": "log_1", **known})
 
 
 @pytest.mark.parametrize(
@@ -85,28 +86,28 @@ def test_timings_are_finite_numbers_or_none(start: Any, read: float | None) -> N
 
 @pytest.mark.parametrize("bad", [None, True, 1.5e400, [], {}, "", "x" * 2049])
 def test_an_id_is_text(bad: Any) -> None:
-    with pytest.raises(ValidationError):
-        Entry.model_validate({"id": bad} if bad != 1.5e400 else {})
+    value = {"id": bad} if bad != 1.5e400 else {}
+    with pytest.raises(WrongShape, match="id: "):
+        Detail.of_value(value)
+    with pytest.raises(WrongShape, match="id: "):
+        Detail.read(json.dumps(value).encode())
 
 
 @pytest.mark.parametrize(
-    ("metadata", "tool", "toolkit"),
+    ("metadata", "tool"),
     [
-        ({"tool_slug": "GMAIL_SEND_EMAIL", "toolkit_slug": "gmail"}, "GMAIL_SEND_EMAIL", "gmail"),
-        ({"tool": "GMAIL_SEND_EMAIL", "toolkit": "gmail"}, "GMAIL_SEND_EMAIL", "gmail"),
-        ({"tool": {"slug": "A_B", "name": "x"}, "toolkit": {"slug": "a"}}, "A_B", "a"),
-        ({"tool_slug": {"slug": "A_B"}, "toolkit_slug": ""}, "A_B", None),
-        ({"tool_slug": None, "tool": "A_B", "toolkit_slug": 5, "toolkit": "a"}, "A_B", "a"),
-        ({"tool_slug": "A_B"}, "A_B", None),  # a toolkit is never guessed
-        ({"tool": {"slug": 7}, "toolkit": {"name": "a"}}, None, None),
-        ({}, None, None),
+        ({"tool_slug": "GMAIL_SEND_EMAIL"}, "GMAIL_SEND_EMAIL"),
+        ({"tool": "GMAIL_SEND_EMAIL"}, "GMAIL_SEND_EMAIL"),
+        ({"tool": {"slug": "A_B", "name": "x"}}, "A_B"),
+        ({"tool_slug": {"slug": "A_B"}, "toolkit_slug": ""}, "A_B"),
+        ({"tool_slug": None, "tool": "A_B"}, "A_B"),
+        ({"tool_slug": "", "tool": "A_B"}, "A_B"),
+        ({"tool": {"slug": 7}}, None),
+        ({}, None),
     ],
 )
-def test_slugs_are_found_in_every_form_that_was_seen(
-    metadata: dict[str, Any], tool: str | None, toolkit: str | None
-) -> None:
-    detail = detail_of(metadata=metadata)
-    assert (detail.tool_slug, detail.toolkit_slug) == (tool, toolkit)
+def test_slugs_are_found_in_every_form_that_was_seen(metadata: dict[str, Any], tool: str | None) -> None:
+    assert detail_of(metadata=metadata).tool_slug == tool
 
 
 def test_an_entry_that_names_no_type_is_a_tool_call() -> None:
@@ -121,14 +122,45 @@ def test_the_parents_id_is_text_or_none() -> None:
 
 
 def test_an_entry_becomes_a_detail_with_what_is_known_of_it() -> None:
-    entry = Entry.model_validate(
-        {"id": "log_1", "message": "m", "parent": {"log_id": "log_0", "x": 1}, "context": {"trace_id": "t"}}
-    )
+    entry = Entry("log_1", "2026-04-17T10:25:00Z", "trigger.message", "failed", ParentRef("log_0"))
     detail = Detail.of(entry)
-    assert (detail.id, detail.message, detail.parent_log_id) == ("log_1", "m", "log_0")
-    assert detail.context is not None
-    assert detail.context.trace_id == "t"
+    assert (detail.id, detail.timestamp_ns, detail.status) == ("log_1", entry.timestamp_ns, "failed")
+    assert detail.parent_log_id == "log_0"
+    assert not detail.is_tool_execution
     assert Detail.of(detail) is detail
+
+
+def test_as_listed_a_detail_is_without_what_a_list_does_not_show() -> None:
+    full = {"message": "m", "metadata": {"a": 1}, "metrics": {"b": 2}, "parent": {"log_id": "log_0"}}
+    hidden = {"timings": {"start_time": 1}, "context": {"trace_id": "t"}, "source": {}, "data": {"x": 1}}
+    assert detail_of(**full, **hidden).as_listed == replace(detail_of(**full), body_bytes=0)
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("7", "7"),
+        ("7.0", "7"),
+        ("1.50", "1.5"),
+        ("1e22", "1" + "0" * 22),
+        ("1e-7", "0.0000001"),
+        ("-0.0", "-0"),
+        ("9" * 5000, "9" * 5000),
+        ("NaN", "NaN"),
+        ("-1e999", "-inf"),
+        ("true", None),
+        ("[]", None),
+    ],
+)
+def test_a_number_where_text_belongs_is_taken_as_it_would_be_written(written: str, text: str | None) -> None:
+    assert Detail.read(b'{"id": "a", "message": %b}' % written.encode()).message == text
+
+
+def test_the_size_of_the_body_comes_from_the_body_and_from_no_key() -> None:
+    body = b'{"id": "log_1", "": 12345, "body_bytes": 12345}'
+    assert Detail.read(body).body_bytes == len(body)
+    page = read_page(b'{"logs": [%b]}' % body)
+    assert [each.body_bytes for each in page.entries if isinstance(each, Detail)] == [0]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +212,10 @@ def test_whole_ms_stay_exact(ms: int) -> None:
     ],
 )
 def test_the_usage_summary_counts_or_says_nothing(entities: Any, count: int | None) -> None:
-    assert UsageSummary.model_validate({"entities": entities, "instant_charge": "0"}).tool_calls == count
+    assert (
+        UsageSummary.read(json.dumps({"entities": entities, "instant_charge": "0"}).encode()).tool_calls
+        == count
+    )
 
 
 def test_filters_are_held_to_the_documented_fields_and_operators() -> None:

@@ -25,7 +25,7 @@ TRACEPARENT = f"00-{TRACE.hex()}-{SPAN.hex()}-01"
 
 
 def record(**members: Any) -> Detail:
-    return Detail.model_validate(
+    return Detail.of_value(
         {
             "id": "log_1",
             "type": "tool.execution",

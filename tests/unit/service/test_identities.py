@@ -23,7 +23,7 @@ class World:
 
     def __init__(self, parents: dict[str, str | None]) -> None:
         self.records = {
-            log_id: Detail.model_validate({"id": log_id, "parent": parent and {"log_id": parent}})
+            log_id: Detail.of_value({"id": log_id, "parent": parent and {"log_id": parent}})
             for log_id, parent in parents.items()
         }
         self.delivered: dict[str, DeliveredRecord] = {}
