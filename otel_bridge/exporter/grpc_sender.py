@@ -6,6 +6,7 @@ them.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any, Final
 
@@ -14,10 +15,10 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped] # ships no types
 
-from otel_bridge._version import __version__
 from otel_bridge.errors import DestinationRefused, DestinationUnavailable
+from otel_bridge.exporter import tls
 from otel_bridge.exporter.destination import Destination, Signal
-from otel_bridge.exporter.grpc_tls import credentials
+from otel_bridge.exporter.grpc_channel import Channel, Opened
 from otel_bridge.exporter.sender import (
     Answer,
     Failed,
@@ -33,15 +34,6 @@ _METHOD: Final = {
     Signal.LOGS: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
     Signal.METRICS: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
 }
-_OPTIONS: Final = (
-    ("grpc.enable_retries", 0),  # retries have one owner, and it is not the library
-    ("grpc.max_send_message_length", -1),  # batches are bounded by their maker
-    ("grpc.primary_user_agent", f"otel-bridge/{__version__}"),
-    # By default a channel waits up to two minutes before it connects again, and fails calls until then.
-    ("grpc.initial_reconnect_backoff_ms", 500),
-    ("grpc.min_reconnect_backoff_ms", 500),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
-)
 _STATUS_DETAILS: Final = "grpc-status-details-bin"
 _MOST_WAIT_S: Final = 3600.0
 
@@ -65,12 +57,19 @@ _FAILED: Final = frozenset({_Code.INTERNAL, _Code.UNKNOWN})
 # tonic (Rust) answers OUT_OF_RANGE, the others RESOURCE_EXHAUSTED.
 _SIZE_WORDS: Final = re.compile(r"larger than max|too large|exceeds (the )?(limit|max)", re.IGNORECASE)
 
+# How the library tells of a certificate that was not accepted: with OpenSSL's reason, or for its names.
+_DISTRUST: Final = re.compile(r"CERTIFICATE_VERIFY_FAILED(?:: )?([^;}\]]*)")
+_OTHER_NAME: Final = re.compile(r"Hostname Verification Check failed|is not in peer certificate")
+
 
 class GrpcSender:
     """Calls ``Export`` over one channel, which is opened with the first call.
 
     Args:
         destination: Where to.
+
+    Raises:
+        SettingsError: The environment names a proxy or authorities that can't be used.
     """
 
     def __init__(self, destination: Destination) -> None:
@@ -81,49 +80,82 @@ class GrpcSender:
             (name.lower(), value.encode() if name.lower().endswith("-bin") else value)
             for name, value in destination.headers
         )
-        self._channel: grpc.aio.Channel | None = None
+        self.channel = Channel(destination)
+        self._through = self.channel.proxy.through if self.channel.proxy else ""
 
     async def send(self, body: bytes) -> Answer:
         """Send a serialised request; see `Sender.send`."""
-        if self._channel is None:
-            self._channel = self._open()
-        call = self._channel.unary_unary(_METHOD[self._destination.signal], None, None)
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._destination.timeout_ms / 1000
+        answer = await self._call(body, until_s)
+        if answer is None:
+            answer = await self._call(body, until_s, again=True)
+        if isinstance(answer, grpc.aio.AioRpcError):
+            return self._judge(answer)
         try:
-            answer = await call(body, timeout=self._destination.timeout_ms / 1000, metadata=self._metadata)
-        except grpc.aio.AioRpcError as error:
-            return self._judge(error)
-        try:
-            return read_response(self._destination.signal, answer)
+            return read_response(self._destination.signal, answer or b"")
         except NotAnAnswerError:
             raise DestinationRefused(f"{self._where}: OK with bytes that are no OTLP answer") from None
 
     async def aclose(self) -> None:
         """Close the channel."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close(None)
+        await self.channel.aclose()
 
-    def _open(self) -> grpc.aio.Channel:
-        to = self._destination
-        target = to.endpoint.rpartition("://")[2]
-        compression = grpc.Compression.Gzip if to.gzip else grpc.Compression.NoCompression
-        if not to.tls:
-            return grpc.aio.insecure_channel(target, options=_OPTIONS, compression=compression)
-        secured = credentials(to.certificate, to.client_certificate, to.client_key)
-        return grpc.aio.secure_channel(target, secured, options=_OPTIONS, compression=compression)
+    async def _call(
+        self, body: bytes, until_s: float, *, again: bool = False
+    ) -> bytes | grpc.aio.AioRpcError | None:
+        """Call once.
+
+        Args:
+            body: The request.
+            until_s: The deadline, on the loop's clock.
+            again: Whether this call repeats one that lost its connection.
+
+        Returns:
+            The answer, or the failure. None where an older connection was lost during the call, so that the
+            same bytes may go over a new one at once: this says nothing of the destination.
+        """
+        loop = asyncio.get_running_loop()
+        async with self.channel.lent() as opened:
+            began_s, reused = loop.time(), opened.connected
+            call = opened.channel.unary_unary(_METHOD[self._destination.signal], None, None)
+            try:
+                answer: bytes = await call(body, timeout=until_s - began_s, metadata=self._metadata)
+            except grpc.aio.AioRpcError as error:
+                code = error.code()
+                # A server that answers with UNAVAILABLE leaves the connection as it is.
+                if code is _Code.UNAVAILABLE and reused and not again and await opened.lost():
+                    return None
+                if code is _Code.DEADLINE_EXCEEDED:
+                    await self._renew_silent(opened, began_s)
+                elif code is not _Code.UNAVAILABLE:
+                    opened.heard_s = loop.time()
+                return error
+            opened.heard_s = loop.time()
+            return answer
+
+    async def _renew_silent(self, opened: Opened, began_s: float) -> None:
+        """Replace a channel on which nothing was heard since a call began that came to its deadline.
+
+        A firewall or a load balancer can forget a connection without a word to either end. The system notices
+        after a quarter of an hour, and until then every call would come to its deadline.
+        """
+        if opened.heard_s <= began_s:
+            await self.channel.renew(opened)
 
     def _judge(self, error: grpc.aio.AioRpcError) -> Answer:
         """Read a failed call: as an answer, or as the error to raise."""
         code, details = error.code(), error.details() or ""
         said = f"{code.name}: {one_line(details)}" if details else code.name
         line = f"{self._where}: {said}"
-        if "CERTIFICATE_VERIFY_FAILED" in details:
-            raise DestinationRefused(f"{self._where}: its certificate is not trusted")
+        distrust = _distrust(details)
+        if distrust is not None:
+            raise DestinationRefused(f"{self._where}: {tls.distrust(distrust)}{self._through}")
         wait_s = _retry_info_s(error)
         if code in {_Code.RESOURCE_EXHAUSTED, _Code.OUT_OF_RANGE} and _SIZE_WORDS.search(details):
             return TooLarge(said)
         if code in _UNAVAILABLE or (code is _Code.RESOURCE_EXHAUSTED and wait_s is not None):
-            raise DestinationUnavailable(line, wait_s)
+            raise DestinationUnavailable(f"{line}{self._through}", wait_s)
         if code is _Code.RESOURCE_EXHAUSTED:
             return TooLarge(line, certain=False)
         if code in _DESTINATION_REFUSES:
@@ -131,6 +163,14 @@ class GrpcSender:
         if code in _FAILED:
             return Failed(line)
         return Refused(said)
+
+
+def _distrust(details: str) -> str | None:
+    """Why a certificate was not accepted; None where the call failed for another reason."""
+    if _OTHER_NAME.search(details):
+        return "it is not valid for this name"
+    found = _DISTRUST.search(details)
+    return one_line(found[1]) if found else None
 
 
 def _retry_info_s(error: grpc.aio.AioRpcError) -> float | None:

@@ -35,8 +35,9 @@ from otel_bridge.exporter.sender import (
     one_line,
     read_response,
 )
-from otel_bridge.http1.transport import FreeListTransport, proxied, through_proxy
+from otel_bridge.http1.transport import FreeListTransport
 from otel_bridge.http1.unpacking import ACCEPTED, unpacked
+from otel_bridge.network.proxy import proxy_for
 from otel_bridge.times import format_seconds
 
 _KEPT_CONNECTIONS: Final = 4
@@ -71,11 +72,14 @@ class HttpSender:
         if destination.gzip:
             self._headers["content-encoding"] = "gzip"
         # A transport that is given goes its own way.
-        self._through = "" if transport else through_proxy(httpx.URL(destination.endpoint))
+        proxy = None if transport else proxy_for(destination.endpoint)
+        self._through = proxy.through if proxy else ""
         trust = partial(
             tls.context, destination.certificate, destination.client_certificate, destination.client_key
         )
-        if transport is None and not proxied(destination.endpoint):
+        if destination.tls:
+            trust()  # what can't be used is told of before anything is sent
+        if transport is None and proxy is None:
             transport = FreeListTransport(_KEPT_CONNECTIONS, trust)
         self._client = httpx.AsyncClient(
             transport=transport,
@@ -102,7 +106,7 @@ class HttpSender:
         except httpx.RequestError as error:
             distrust = _distrust(error)
             if distrust:
-                raise self._refused(f"its certificate is not trusted: {distrust}") from None
+                raise self._refused(f"{tls.distrust(distrust)}{self._through}") from None
             raise self._unavailable(f"{str(error) or type(error).__name__}{self._through}") from None
         return self._read(response, content)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
+from typing import Final
 
-import httpx
+from otel_bridge.network import trust
+
+_UNKNOWN_AUTHORITY: Final = re.compile(r"self.signed|issuer|first certificate|^$", re.IGNORECASE)
 
 
 class Unusable(Exception):  # noqa: N818 - the settings turn it into a SettingsError that names the variable
@@ -27,14 +31,15 @@ def context(
     """Make what an HTTPS connection needs.
 
     Args:
-        certificate: A PEM file of the authorities to trust; None for httpx's own choice.
+        certificate: A PEM file of the authorities to trust; None for those that `network.trust` finds.
         client_certificate: For mTLS, a PEM file; goes with the next.
         client_key: For mTLS, a PEM file, not encrypted.
 
     Raises:
         Unusable: A file can't be read, holds no PEM, or key and certificate do not belong together.
+        SettingsError: What the environment names can't be used.
     """
-    made = _trusting(certificate) if certificate else httpx.create_ssl_context()
+    made = _trusting(certificate) if certificate else trust.context()
     if client_certificate and client_key:
         for path in (client_certificate, client_key):
             read(path)
@@ -45,6 +50,18 @@ def context(
             reason = "key and certificate are no PEM, no pair, or the key is encrypted"
             raise Unusable(client_key, reason) from None
     return made
+
+
+def distrust(reason: str) -> str:
+    """Say that a destination's certificate is not trusted, and where its authority is unknown, what to set.
+
+    Args:
+        reason: As OpenSSL has it; empty where it is not known.
+    """
+    text = f"its certificate is not trusted{reason and ': '}{reason}"
+    if not _UNKNOWN_AUTHORITY.search(reason):
+        return text
+    return f"{text}; OTEL_EXPORTER_OTLP_CERTIFICATE or SSL_CERT_FILE takes a PEM file with its authority"
 
 
 def _trusting(path: str) -> ssl.SSLContext:

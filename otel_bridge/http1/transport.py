@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from otel_bridge.http1.connection import Connection, connect
+from otel_bridge.network import trust
 
 if TYPE_CHECKING:
     import ssl
@@ -24,29 +24,6 @@ if TYPE_CHECKING:
 _IDLE_S: Final = 30.0
 _FRESH_S: Final = 1.0
 _Origin = tuple[str, str, int]
-
-
-def proxied(base_url: str) -> bool:
-    """Whether the environment sends requests to this address through a proxy."""
-    return _proxy_of(httpx.URL(base_url)) is not None
-
-
-def through_proxy(url: httpx.URL) -> str:
-    """The proxy that stands between, as the continuation of an address; empty for none. Never its user."""
-    proxy = _proxy_of(url)
-    if proxy is None:
-        return ""
-    try:
-        where = httpx.URL(proxy if "://" in proxy else f"http://{proxy}").netloc.decode("ascii", "replace")
-    except httpx.InvalidURL:
-        where = ""
-    return f" through the proxy {where}" if where else " through a proxy"
-
-
-def _proxy_of(url: httpx.URL) -> str | None:
-    proxies = getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    return proxy if proxy and not proxy_bypass(url.host) else None
 
 
 class FreeListTransport(httpx.AsyncBaseTransport):
@@ -61,7 +38,7 @@ class FreeListTransport(httpx.AsyncBaseTransport):
         tls: How servers are verified; made on the first https request.
     """
 
-    def __init__(self, keep: int, tls: Callable[[], ssl.SSLContext] = httpx.create_ssl_context) -> None:
+    def __init__(self, keep: int, tls: Callable[[], ssl.SSLContext] = trust.context) -> None:
         self._keep = keep
         self._make_tls = tls
         self._tls: ssl.SSLContext | None = None

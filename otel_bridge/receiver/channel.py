@@ -20,8 +20,9 @@ from otel_bridge.errors import (
     SourceFailed,
     SourceUnreachable,
 )
-from otel_bridge.http1.transport import FreeListTransport, proxied
+from otel_bridge.http1.transport import FreeListTransport
 from otel_bridge.http1.unpacking import ACCEPTED
+from otel_bridge.network.proxy import proxy_for
 from otel_bridge.receiver.answers import Answer, trouble_of
 from otel_bridge.receiver.budget import Priority
 from otel_bridge.receiver.decoding import UndecodableBody, WrongShape
@@ -106,7 +107,7 @@ class Channel:
         self._urls = {route: httpx.URL(f"{self.base_url}{route.path}") for route in Route}
         self._paths = {route: url.raw_path for route, url in self._urls.items()}
         self._patterns: dict[Route, httpx.Request] = {}
-        if transport is None and not proxied(self.base_url):
+        if transport is None and proxy_for(self.base_url) is None:
             transport = FreeListTransport(concurrency)
         # Reading a URL for every record costs as much as the exchange itself.
         self._takes_targets = isinstance(transport, FreeListTransport)

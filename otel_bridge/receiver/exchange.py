@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 import httpx
 
 from otel_bridge.errors import AnswerTooLarge, SourceFailed, SourceUnreachable
-from otel_bridge.http1.transport import through_proxy
 from otel_bridge.http1.unpacking import unpacked
+from otel_bridge.network.proxy import through_proxy
 from otel_bridge.receiver.answers import Answer, tidy
 from otel_bridge.times import format_seconds
 
@@ -101,7 +101,7 @@ def _host(request: httpx.Request) -> str:
 
 def _way(request: httpx.Request) -> str:
     """Whom was asked, and the proxy in between: it may be the one that does not answer."""
-    return _host(request) + through_proxy(request.url)
+    return _host(request) + through_proxy(str(request.url))
 
 
 def _in_words(host: str, error: httpx.TransportError) -> str:

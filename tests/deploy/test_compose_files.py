@@ -16,7 +16,7 @@ from docker_engine import BASE, JAEGER, NO_ENV, environment
 
 from otel_bridge import __version__
 from otel_bridge.exporter.destination import Signal
-from otel_bridge.http1.transport import proxied
+from otel_bridge.network.proxy import proxy_for
 from otel_bridge.settings import load, unknown_variables, variables
 from otel_bridge.settings.model import OtlpSettings
 
@@ -127,8 +127,8 @@ def test_a_proxy_is_not_asked_for_what_is_in_these_containers(
     inside = {urlsplit(url).hostname for url in urls} - {"bridge"}
     assert inside >= {"jaeger", "otel-collector", "emulator", "localhost", "127.0.0.1"}
     for host in inside | set(given.values()):
-        assert not proxied(f"http://{host}:4318"), host
-    assert proxied("http://elsewhere.example")
+        assert proxy_for(f"http://{host}:4318") is None, host
+    assert proxy_for("http://elsewhere.example")
 
 
 def test_what_the_bridge_is_given_are_settings() -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from certificates import make_certificates
 
-from otel_bridge.http1.transport import FreeListTransport, proxied
+from otel_bridge.http1.transport import FreeListTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -307,15 +307,3 @@ async def test_what_can_not_be_sent_is_httpx_s_own_error(
     request = httpx.Request("GET", url, headers=headers)
     with pytest.raises(error):
         await FreeListTransport(1).handle_async_request(request)
-
-
-def test_a_proxy_of_the_environment_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    assert not proxied("https://backend.composio.dev")
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:3128")
-    assert proxied("https://backend.composio.dev")
-    assert not proxied("http://127.0.0.1:8791")
-    monkeypatch.setenv("no_proxy", "composio.dev")
-    assert not proxied("https://backend.composio.dev")
