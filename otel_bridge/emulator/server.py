@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 # How often new entries are made visible.
 _TICK_S: Final = 0.05
 _BACKLOG: Final = 2048
+KEEP_ALIVE_S: Final = 75
+"""How long an idle connection stays open. It is longer than clients keep one (httpx: 5 s), as with any API
+behind a load balancer: else a client sends a request on a connection that is closed at that moment.
+"""
 
 
 class _Protocol(HttpToolsProtocol):
@@ -88,6 +92,7 @@ class EmulatorServer:
             proxy_headers=False,
             backlog=_BACKLOG,
             timeout_graceful_shutdown=1,
+            timeout_keep_alive=KEEP_ALIVE_S,
         )
         self._server = _Server(config)
         self._tasks = [asyncio.create_task(self._server.serve(sockets=[self._socket]))]

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from otel_bridge.emulator import EmulatorOptions, EmulatorServer, Fault, LogStore, serve
+from otel_bridge.emulator.server import KEEP_ALIVE_S
 from otel_bridge.errors import SettingsError
 from otel_bridge.times import SystemClock
 
@@ -28,6 +29,12 @@ async def test_it_begins_with_logs_of_the_last_50_minutes() -> None:
     assert newest == server.store.log_ids()[-1]
     assert min(times) > before_ms - 50 * 60_000
     assert before_ms - 5 * 60_000 < max(times) <= after_ms
+
+
+def test_idle_connections_stay_open_for_longer_than_a_client_keeps_them() -> None:
+    kept_s = httpx.Limits().keepalive_expiry
+    assert kept_s is not None
+    assert kept_s < KEEP_ALIVE_S / 2
 
 
 async def test_new_logs_appear_while_it_runs() -> None:
