@@ -45,6 +45,7 @@ CONTENDERS = {
     BRIDGE: ("bridge.py", "", False),
 }
 AT_LATENCY = (BASE, FLOOR, VENDOR, BRIDGE)
+COMPRESSED = (BASE, FLOOR, BRIDGE)
 _SLOW = (VENDOR, DLT, AIRBYTE)
 """They take part in the first round alone: a run of theirs takes a minute or two."""
 _LONG_S = 15.0
@@ -72,6 +73,16 @@ class Stage:
     sink: str
     records: int
     in_flight: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One table: what an answer takes, requests in flight, records, and whether answers are compressed."""
+
+    latency_ms: int
+    in_flight: int
+    records: int
+    gzip: bool = False
 
 
 def enough(latency_ms: int, in_flight: int) -> int:
@@ -115,18 +126,16 @@ def run(name: str, stage: Stage, others: str) -> Run:
     )
 
 
-def measure(
-    names: list[str], records: int, *, latency_ms: int, in_flight: int, rounds: int, others: str
-) -> dict[str, list[dict[str, float]]]:
+def measure(names: list[str], cell: Cell, rounds: int, others: str) -> dict[str, list[dict[str, float]]]:
     """Let all take turns; by name, what each of its runs came to."""
-    logs = ("--logs", str(records), "--latency", str(latency_ms))
+    emulate = ["-m", "otel_bridge", "emulate", "--port", "0"]
+    emulate += ["--logs", str(cell.records), "--latency", str(cell.latency_ms)]
+    if cell.gzip:
+        emulate = [str(HERE / "gzip_source.py"), str(cell.records), str(cell.latency_ms)]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    slow = (*_SLOW, BASE) if latency_ms else _SLOW
-    with (
-        server("-m", "otel_bridge", "emulate", "--port", "0", *logs) as base_url,
-        server(str(HERE / "sink.py")) as sink,
-    ):
-        stage = Stage(base_url, sink, records, in_flight)
+    slow = (*_SLOW, BASE) if cell.latency_ms else _SLOW
+    with server(*emulate) as base_url, server(str(HERE / "sink.py")) as sink:
+        stage = Stage(base_url, sink, cell.records, cell.in_flight)
         for number in range(rounds):
             for name in names:
                 if number == 0 or name not in slow:
@@ -134,11 +143,12 @@ def measure(
     return found
 
 
-def table(rounds: dict[str, list[dict[str, float]]], latency_ms: int, in_flight: int, records: int) -> None:
-    """Print one stage's medians."""
-    ideal = in_flight / latency_ms * 1000 if latency_ms else None
+def table(rounds: dict[str, list[dict[str, float]]], cell: Cell) -> None:
+    """Print one cell's medians."""
+    ideal = cell.in_flight / cell.latency_ms * 1000 if cell.latency_ms else None
     told = f", ideal {ideal:,.0f} records/s" if ideal else ""
-    print(f"\n{latency_ms} ms latency, {in_flight} in flight, {records:,} records{told}\n")
+    told += ", compressed answers" if cell.gzip else ""
+    print(f"\n{cell.latency_ms} ms latency, {cell.in_flight} in flight, {cell.records:,} records{told}\n")
     bases = [each for each in (FLOOR, BASE) if each in rounds]
     head = ["who", "records/s", "of the ideal", *(f"to {each}" for each in bases), "CPU µs a record"]
     head += [*(f"CPU to {each}" for each in bases), "peak MB", "requests a record"]
@@ -177,6 +187,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, help="default: as many as take 10 to 20 s")
     parser.add_argument("--latency", type=int, nargs="+", default=[0, 20, 100], metavar="MS")
     parser.add_argument("--in-flight", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--gzip", action="store_true", help="compressed answers")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", type=chosen, metavar="NAME,NAME", help=", ".join(CONTENDERS))
     parser.add_argument("--others", default=str(Path(".venv-bench/bin/python")), metavar="PYTHON")
@@ -185,25 +196,20 @@ def main() -> None:
     there = Path(options.others).exists()
     if not there:
         print(f"no {options.others}: without what is not installed beside the bridge")
+    cells = [
+        Cell(latency_ms, in_flight, options.records or enough(latency_ms, in_flight), gzip=options.gzip)
+        for latency_ms in options.latency
+        for in_flight in options.in_flight
+    ]
     rows = []
-    for latency_ms in options.latency:
-        for in_flight in options.in_flight:
-            wanted = options.only or (AT_LATENCY if latency_ms else CONTENDERS)
-            records = options.records or enough(latency_ms, in_flight)
-            result = measure(
-                [each for each in wanted if there or not CONTENDERS[each][2]],
-                records,
-                latency_ms=latency_ms,
-                in_flight=in_flight,
-                rounds=options.rounds,
-                others=options.others,
-            )
-            table(result, latency_ms, in_flight, records)
-            rows.append(
-                {"latency_ms": latency_ms, "in_flight": in_flight, "records": records, "rounds": result}
-            )
-            if options.json:
-                note(options.json, "drain", rows)
+    for cell in cells:
+        wanted = options.only or (COMPRESSED if cell.gzip else AT_LATENCY if cell.latency_ms else CONTENDERS)
+        here = [each for each in wanted if there or not CONTENDERS[each][2]]
+        result = measure(here, cell, options.rounds, options.others)
+        table(result, cell)
+        rows.append(asdict(cell) | {"rounds": result})
+        if options.json:
+            note(options.json, "gzip" if options.gzip else "drain", rows)
 
 
 if __name__ == "__main__":

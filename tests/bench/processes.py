@@ -176,32 +176,44 @@ def environment(base_url: str, sink: str, folder: str, **settings: str) -> dict[
     }
 
 
+def start_bridge(environ: dict[str, str], folder: str) -> subprocess.Popen[bytes]:
+    """Start a bridge, which goes on until it is stopped. Its log is in the folder."""
+    with _log(folder).open("w") as stream:
+        return subprocess.Popen(
+            [sys.executable, "-m", "otel_bridge", "run"], env=environ, stdout=stream, stderr=stream
+        )
+
+
+def must_run(process: subprocess.Popen[bytes], folder: str) -> None:
+    """Exit with a line where a bridge has ended."""
+    if process.poll() is not None:
+        log = _log(folder).read_text()
+        sys.exit(f"the bridge ended with status {process.returncode}. The last of its log:\n{log[-_TOLD:]}")
+
+
 @contextmanager
 def bridge(environ: dict[str, str], folder: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A running bridge and the address of its endpoints; stopped at the end. Its log is in the folder."""
-    log = Path(folder, "log")
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "otel_bridge", "run"],
-            env=environ | {"OTEL_BRIDGE_LISTEN": "127.0.0.1:0"},
-            stdout=stream,
-            stderr=stream,
-        )
+    """A running bridge and the address of its endpoints; stopped at the end."""
+    process = start_bridge(environ | {"OTEL_BRIDGE_LISTEN": "127.0.0.1:0"}, folder)
     try:
-        yield process, _bridge_url(process, log)
+        yield process, _bridge_url(process, folder)
     finally:
         stop(process)
 
 
-def _bridge_url(process: subprocess.Popen[bytes], log: Path) -> str:
-    for _ in range(600):
-        if process.poll() is not None:
-            break
-        for line in log.read_text().splitlines():
+def _bridge_url(process: subprocess.Popen[bytes], folder: str) -> str:
+    end_s = time.monotonic() + _START_S
+    while time.monotonic() < end_s:
+        must_run(process, folder)
+        for line in _log(folder).read_text().splitlines():
             if line.startswith("{") and json.loads(line).get("action") == _URL_ACTION:
                 return str(json.loads(line)["url"])
         time.sleep(0.1)
-    sys.exit(f"the bridge did not start: {log.read_text()[-_TOLD:]}")
+    sys.exit(f"the bridge did not start within {_START_S} s: {_log(folder).read_text()[-_TOLD:]}")
+
+
+def _log(folder: str) -> Path:
+    return Path(folder, "log")
 
 
 def delivered(url: str) -> int:

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from live_simulation import working
-from processes import HERE, bridge, delivered, environment, requests, server
+from processes import HERE, bridge, delivered, environment, must_run, requests, server
 from quota_source import QuotaSource
 from results import note
 from simulated_clock import SimulatedClock
@@ -138,9 +138,7 @@ def collecting(quota: int, latency_ms: int, logs: int) -> Iterator[Callable[[], 
     ):
 
         def now() -> Count:
-            if process.poll() is not None:
-                log = Path(folder, "log").read_text()
-                sys.exit(f"the bridge ended with status {process.returncode}: {log[-2000:]}")
+            must_run(process, folder)
             return counted(base_url, url)
 
         yield now
