@@ -86,11 +86,15 @@ class SourceRefused(SourceError):  # noqa: N818
     Args:
         message: For people.
         status: The HTTP status.
+
+    Attributes:
+        key_may_change: Whether the key that was refused comes from a file that may be renewed.
     """
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+        self.key_may_change = False
 
     @property
     def wrong_address(self) -> bool:

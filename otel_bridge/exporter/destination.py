@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from otel_bridge.errors import SettingsError
 from otel_bridge.exporter import tls
+from otel_bridge.file_values import Marks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,7 +99,10 @@ class _Variable(NamedTuple):
 
 
 def destination_from(
-    signal: Signal, get: Mapping[str, str], shown_as: Mapping[str, str] | None = None
+    signal: Signal,
+    get: Mapping[str, str],
+    shown_as: Mapping[str, str] | None = None,
+    marks: Marks | None = None,
 ) -> Destination:
     """Read where a signal goes from the standard variables.
 
@@ -114,6 +118,7 @@ def destination_from(
         signal: Which one.
         get: The variables.
         shown_as: What errors call a variable whose value a person wrote elsewhere, in a file.
+        marks: Where the files of certificates are noted.
 
     Raises:
         SettingsError: A value is wrong: which variable, what it was, what it takes.
@@ -132,7 +137,7 @@ def destination_from(
         gzip=_choice(values.read("COMPRESSION"), {"gzip": True, "none": False}, default=True),
         timeout_ms=_timeout(values.read("TIMEOUT")),
         insecure=_choice(values.read("INSECURE"), {"true": True, "false": False}, default=False),
-        **_certificates(values),
+        **_certificates(values, Marks() if marks is None else marks),
     )
 
 
@@ -249,7 +254,7 @@ def _timeout(variable: _Variable | None) -> int:
     return int(variable.value)
 
 
-def _certificates(values: _Values) -> dict[str, str | None]:
+def _certificates(values: _Values, marks: Marks) -> dict[str, str | None]:
     """Read the paths of authorities, client key and client certificate, and try the files."""
     found = {name.lower(): values.read(name) for name in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")}
     for one, other in (("client_key", "client_certificate"), ("client_certificate", "client_key")):
@@ -259,9 +264,11 @@ def _certificates(values: _Values) -> dict[str, str | None]:
     paths = {name: variable and variable.value for name, variable in found.items()}
     if not any(paths.values()):
         return paths
+    for path in filter(None, paths.values()):
+        marks.note(path)
     try:
         tls.context(**paths)
     except tls.Unusable as error:
         variable = next(variable for variable in found.values() if variable and variable.value == error.path)
-        raise _wrong(variable, f"a readable PEM file ({error})") from None
+        raise _wrong(variable, f"a readable PEM file ({error.reason})") from None
     return paths

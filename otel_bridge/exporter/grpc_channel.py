@@ -118,8 +118,9 @@ class Channel:
                 f"{self.proxy.variable} in the environment can't be used with gRPC: takes an address such as "
                 "http://proxy.example:3128"
             )
-        if destination.tls:
-            self._credentials()  # what can't be used is told of before anything is sent
+        # Read now: what can't be used is told of before anything is sent, and files may change later.
+        files = (destination.certificate, destination.client_certificate, destination.client_key)
+        self._credentials = credentials(*files) if destination.tls else None
 
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[Opened]:
@@ -160,17 +161,14 @@ class Channel:
         if self.proxy is not None:
             target, options = self.proxy.where, _OPTIONS + _tunnel(self.proxy, self._address)
         compression = grpc.Compression.Gzip if to.gzip else grpc.Compression.NoCompression
-        if to.tls:
-            secured = self._credentials()
-            channel = grpc.aio.secure_channel(target, secured, options=options, compression=compression)
-        else:
+        if self._credentials is None:
             channel = grpc.aio.insecure_channel(target, options=options, compression=compression)
+        else:
+            channel = grpc.aio.secure_channel(
+                target, self._credentials, options=options, compression=compression
+            )
         now_s = asyncio.get_running_loop().time()
         return Opened(channel, now_s, heard_s=now_s)
-
-    def _credentials(self) -> grpc.ChannelCredentials:
-        to = self._destination
-        return credentials(to.certificate, to.client_certificate, to.client_key)
 
 
 async def _close_unused(opened: Opened) -> None:

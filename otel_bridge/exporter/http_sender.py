@@ -13,7 +13,6 @@ import json
 import ssl
 import time
 from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import Final
 from urllib.parse import urljoin
 
@@ -37,6 +36,7 @@ from otel_bridge.exporter.sender import (
 )
 from otel_bridge.http1.transport import FreeListTransport
 from otel_bridge.http1.unpacking import ACCEPTED, unpacked
+from otel_bridge.network import trust
 from otel_bridge.network.proxy import proxy_for
 from otel_bridge.times import format_seconds
 
@@ -74,18 +74,14 @@ class HttpSender:
         # A transport that is given goes its own way.
         proxy = None if transport else proxy_for(destination.endpoint)
         self._through = proxy.through if proxy else ""
-        trust = partial(
-            tls.context, destination.certificate, destination.client_certificate, destination.client_key
-        )
-        if destination.tls:
-            trust()  # what can't be used is told of before anything is sent
+        files = (destination.certificate, destination.client_certificate, destination.client_key)
+        # Read now: what can't be used is told of before anything is sent, and files may change later.
+        context = tls.context(*files) if destination.tls else None
         if transport is None and proxy is None:
-            transport = FreeListTransport(_KEPT_CONNECTIONS, trust)
+            transport = FreeListTransport(_KEPT_CONNECTIONS, lambda: context or trust.context())
         self._client = httpx.AsyncClient(
             transport=transport,
-            verify=trust()
-            if transport is None and destination.tls
-            else False,  # that of a transport is its own
+            verify=context or False,  # that of a transport is its own
             timeout=destination.timeout_ms / 1000,  # for each read and write; `send` bounds the whole
             follow_redirects=False,
         )

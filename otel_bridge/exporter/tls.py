@@ -7,12 +7,13 @@ import ssl
 from pathlib import Path
 from typing import Final
 
+from otel_bridge.errors import SettingsError
 from otel_bridge.network import trust
 
 _UNKNOWN_AUTHORITY: Final = re.compile(r"self.signed|issuer|first certificate|^$", re.IGNORECASE)
 
 
-class Unusable(Exception):  # noqa: N818 - the settings turn it into a SettingsError that names the variable
+class Unusable(SettingsError):  # noqa: N818 - the settings name the variable as well
     """A file can't be used.
 
     Args:
@@ -21,8 +22,9 @@ class Unusable(Exception):  # noqa: N818 - the settings turn it into a SettingsE
     """
 
     def __init__(self, path: str, reason: str) -> None:
-        super().__init__(reason)
+        super().__init__(f"{path} can't be used for TLS: {reason}")
         self.path = path
+        self.reason = reason
 
 
 def context(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from copy import copy
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
+from pydantic import SecretStr
 
 from otel_bridge._version import __version__
 from otel_bridge.circuit import Circuit, Passage
@@ -18,8 +20,10 @@ from otel_bridge.errors import (
     SourceBusy,
     SourceError,
     SourceFailed,
+    SourceRefused,
     SourceUnreachable,
 )
+from otel_bridge.file_values import Fixed
 from otel_bridge.http1.transport import FreeListTransport
 from otel_bridge.http1.unpacking import ACCEPTED
 from otel_bridge.network.proxy import proxy_for
@@ -34,9 +38,8 @@ from otel_bridge.receiver.source_clock import SourceClock
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pydantic import SecretStr
-
     from otel_bridge.circuit_state import OnChange
+    from otel_bridge.file_values import Renewable
     from otel_bridge.receiver.budget import Budget
     from otel_bridge.receiver.exchange import Send
     from otel_bridge.retry import Backoff
@@ -53,6 +56,7 @@ fewer than so many logs whose details can't be had in time.
 """
 
 _CONNECT_S: Final = 10.0
+_KEY_REFUSED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _REFUSED: Final = 4  # 408 and 425 among them, which may pass
 _MOST_WAIT_S: Final = 120.0  # for a source that says when it is back; for longer the window is given up
 _RETRYABLE: Final = (SourceUnreachable, SourceBusy, SourceFailed)
@@ -65,7 +69,7 @@ class Channel:
         self,
         *,
         base_url: str,
-        api_key: SecretStr,
+        api_key: SecretStr | Renewable[SecretStr],
         key_from: str,
         budget: Budget,
         clock: Clock,
@@ -80,7 +84,7 @@ class Channel:
         self.base_url = str(read_base_url(base_url)).rstrip("/")
         self._circuit = circuit or source_circuit(self.base_url, clock)
         self._patience = Patience(backoff.attempts, _MOST_WAIT_S)
-        self._api_key = api_key
+        self._api_key = Fixed(api_key) if isinstance(api_key, SecretStr) else api_key
         self._key_from = key_from
         self._budget = budget
         self._clock = clock
@@ -89,24 +93,25 @@ class Channel:
         self._backoff = backoff
         self._most_body_bytes = most_body_bytes
         self._on_request = on_request
+        self._patterns: dict[Route, httpx.Request] = {}
         # What httpx's client would do for a request (cookies, redirects, auth, hooks) is not wanted here and
         # costs as much as the exchange. So requests are made whole, and given to a transport.
         self._headers = httpx.Headers(
             {
                 "host": httpx.URL(self.base_url).netloc.decode("ascii"),
-                "x-api-key": _sendable(self.secret, key_from),
+                "x-api-key": "",
                 "user-agent": f"otel-bridge/{__version__}",
                 "accept": "application/json",
                 "content-type": "application/json",
                 "accept-encoding": ACCEPTED,
             }
         )
+        self._take_key(self._api_key.get())
         # The deadline is the whole exchange's; a failing connection is told from it by a shorter one.
         timeout = httpx.Timeout(None, connect=min(_CONNECT_S, timeout_s))
         self._extensions: dict[str, Any] = {"timeout": timeout.as_dict()}
         self._urls = {route: httpx.URL(f"{self.base_url}{route.path}") for route in Route}
         self._paths = {route: url.raw_path for route, url in self._urls.items()}
-        self._patterns: dict[Route, httpx.Request] = {}
         if transport is None and proxy_for(self.base_url) is None:
             transport = FreeListTransport(concurrency)
         # Reading a URL for every record costs as much as the exchange itself.
@@ -133,11 +138,18 @@ class Channel:
     @property
     def secret(self) -> str:
         """The key in plain, to be masked in what is shown."""
-        return self._api_key.get_secret_value()
+        return self._key.get_secret_value()
 
     async def aclose(self) -> None:
         """Close all connections; twice does no harm."""
         await self._close()
+
+    def _take_key(self, key: SecretStr) -> None:
+        """Send this key from now on."""
+        self._key = key
+        self._headers = self._headers.copy()  # transports know headers that stay the same
+        self._headers["x-api-key"] = _sendable(key.get_secret_value(), self._key_from)
+        self._patterns.clear()
 
     def request(self, route: Route, wanted: dict[str, Any] | None = None, tail: str = "") -> httpx.Request:
         """Make a request.
@@ -147,6 +159,9 @@ class Channel:
             wanted: The body, sent as JSON.
             tail: What follows the route's path, quoted.
         """
+        key = self._api_key.get()
+        if key is not self._key:
+            self._take_key(key)
         if tail and self._takes_targets:
             return self._like(route, tail)
         content = None if wanted is None else json.dumps(wanted).encode()
@@ -171,15 +186,21 @@ class Channel:
         return request
 
     async def ask(
-        self, route: Route, request: httpx.Request, priority: Priority, read: Callable[[bytes], T]
+        self,
+        route: Route,
+        priority: Priority,
+        read: Callable[[bytes], T],
+        wanted: dict[str, Any] | None = None,
+        tail: str = "",
     ) -> T:
         """Ask until there is an answer that can be read, or none is to be expected.
 
         Args:
-            route: What is asked, for messages and metrics.
-            request: From ``request``.
+            route: What is asked.
             priority: The request's place in the budget.
             read: Makes of a body what is wanted.
+            wanted: As for ``request``.
+            tail: As for ``request``.
 
         Raises:
             SourceError: What went wrong, after the tries that could help, or what ``read`` raised.
@@ -188,25 +209,24 @@ class Channel:
         while True:
             with await self._turn(priority) as passage:
                 answer: Answer | None = None
+                request = self.request(route, wanted, tail)
+                key = self._key
                 try:
                     answer = await self._try(route, request)
                 except (SourceUnreachable, SourceFailed) as error:
                     trouble = _named(route, error)
                 else:
                     passage.succeeded()
-                    found = self._read(route, answer, read)
+                    found = self._read(route, answer, read, key.get_secret_value())
                     if not isinstance(found, SourceError):
                         return found
                     trouble = found
                 asked_s = None if answer is None else read_retry_after_s(answer.headers, self._clock.now_ms())
                 if _is_down(trouble, answer):
                     log = _target(request) if route is Route.DETAIL else None
-                    if log and answer is not None and not passage.probe:
-                        # It may be the log's fault, and however many bad logs a window has, the others are
-                        # to be collected. When the source is down, the list says so too.
-                        passage.unknown()
-                    else:
-                        passage.failed(str(trouble), asked_s=asked_s, about=log)
+                    _tell(passage, trouble, log, asked_s, answered=answer is not None)
+            if self._is_outdated(key, trouble):
+                continue
             if not isinstance(trouble, _RETRYABLE) or isinstance(trouble, AnswerTooLarge):
                 raise trouble
             failures += 1
@@ -216,6 +236,13 @@ class Channel:
             # When the source as a whole is tried again is for the circuit to say.
             if self._circuit.closed or asked_s:
                 await self._clock.sleep(wait_s)
+
+    def _is_outdated(self, key: SecretStr, trouble: SourceError) -> bool:
+        """Whether a refused key's file has another one by now."""
+        if not isinstance(trouble, SourceRefused) or trouble.status not in _KEY_REFUSED:
+            return False
+        trouble.key_may_change = not isinstance(self._api_key, Fixed)
+        return self._api_key.look() is not key
 
     async def _turn(self, priority: Priority) -> Passage:
         """Wait until a request may be sent: past the circuit, and granted by the budget.
@@ -264,14 +291,14 @@ class Channel:
             if self._on_request is not None:
                 self._on_request(route.value, status, self._clock.monotonic_s() - sent_s)
 
-    def _read(self, route: Route, answer: Answer, read: Callable[[bytes], T]) -> T | SourceError:
-        """What an answer holds, or what is wrong with it.
+    def _read(self, route: Route, answer: Answer, read: Callable[[bytes], T], secret: str) -> T | SourceError:
+        """What an answer holds, or what is wrong with it, with the key masked that was sent.
 
         Raises:
             SourceError: What ``read`` raised.
         """
         trouble = trouble_of(
-            route, answer, now_ms=self._clock.now_ms(), secret=self.secret, key_from=self._key_from
+            route, answer, now_ms=self._clock.now_ms(), secret=secret, key_from=self._key_from
         )
         if trouble is not None:
             return trouble
@@ -310,6 +337,18 @@ def _is_down(trouble: SourceError, answer: Answer | None) -> bool:
         return False
     refused = answer is not None and answer.status // 100 == _REFUSED
     return isinstance(trouble, (SourceUnreachable, SourceFailed)) and not refused
+
+
+def _tell(
+    passage: Passage, trouble: SourceError, log: bytes | None, asked_s: float | None, *, answered: bool
+) -> None:
+    """Tell a circuit of a source that seems to be down; ``log`` is the one that was asked for, if one was."""
+    if log and answered and not passage.probe:
+        # It may be the log's fault, and however many bad logs a window has, the others are to be collected.
+        # When the source is down, the list says so too.
+        passage.unknown()
+    else:
+        passage.failed(str(trouble), asked_s=asked_s, about=log)
 
 
 def _sendable(key: str, key_from: str) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from otel_bridge.circuit import Circuit
+    from otel_bridge.file_values import Renewable
     from otel_bridge.times import Clock
 
 MOST_BODY_BYTES: Final = 32 * 1024 * 1024
@@ -38,7 +39,8 @@ class LogsClient:
 
     Args:
         base_url: The address of Composio's API.
-        api_key: The project's API key. It is sent to ``base_url`` alone and appears in no repr and no error.
+        api_key: The project's API key, which may be renewed. It is sent to ``base_url`` alone and appears in
+            no repr and no error.
         key_from: Where the key comes from, for messages: a variable, or a file and what it is called there.
         budget: The request budget of the project's organisation, shared by the clients of its projects.
         clock: Tells the time and sleeps between tries.
@@ -60,7 +62,7 @@ class LogsClient:
         self,
         *,
         base_url: str,
-        api_key: SecretStr,
+        api_key: SecretStr | Renewable[SecretStr],
         key_from: str = "api_key",
         budget: Budget,
         clock: Clock,
@@ -142,12 +144,7 @@ class LogsClient:
             wanted["filters"] = [condition.model_dump() for condition in filters]
         if cursor is not None:
             wanted["cursor"] = cursor
-        return await self._channel.ask(
-            Route.LIST,
-            self._channel.request(Route.LIST, wanted),
-            priority,
-            partial(read_page, whole=whole),
-        )
+        return await self._channel.ask(Route.LIST, priority, partial(read_page, whole=whole), wanted)
 
     async def pages(  # noqa: PLR0913 - as list_page
         self,
@@ -234,9 +231,8 @@ class LogsClient:
 
         misses = 0
         while True:
-            request = self._channel.request(Route.DETAIL, tail=quote_id(log_id))
             try:
-                return await self._channel.ask(Route.DETAIL, request, priority, read)
+                return await self._channel.ask(Route.DETAIL, priority, read, tail=quote_id(log_id))
             except RecordNotFound as error:
                 misses += 1
                 wait_s = _MISSING.wait_s(misses)
@@ -258,6 +254,4 @@ class LogsClient:
             SourceError: What went wrong, after the tries that could help.
         """
         wanted = {"from": from_ms, "to": to_ms, "entity_types": ["tool_calls"]}
-        return await self._channel.ask(
-            Route.USAGE, self._channel.request(Route.USAGE, wanted), priority, UsageSummary.read
-        )
+        return await self._channel.ask(Route.USAGE, priority, UsageSummary.read, wanted)

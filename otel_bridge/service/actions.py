@@ -11,6 +11,8 @@ ACTIONS: Final = {
     "stopped": "The service has ended.",
     "stopped_late": "The batch in hand did not end in time; it is delivered again after the next start.",
     "unknown_variable": "A variable `OTEL_BRIDGE_…` that is no setting, most likely a typo.",
+    "files_renewed": "A file of the settings has changed (key, token, headers, certificate) and is in use.",
+    "file_unusable": "Such a file can't be used as it is now; what was read before stays in use.",
     "ledger_notice": "The ledger was migrated, or set aside and begun anew.",
     "endpoints_open": "Anyone who reaches the endpoints can read them: they listen beyond loopback.",
     "endpoints_off": "The endpoints are not served, by the settings or because the address is taken.",

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 from otel_bridge.errors import DestinationUnavailable, SettingsError
 from otel_bridge.exporter.age_limits import AgeLimit, age_limit_of
 from otel_bridge.exporter.destination import Signal
-from otel_bridge.exporter.otlp import OtlpExporter
+from otel_bridge.exporter.otlp import OtlpExporter, sender_for
+from otel_bridge.exporter.renewed_sender import RenewedSender
+from otel_bridge.file_values import Part
 from otel_bridge.mapping.mapper import Mapper
 from otel_bridge.mapping.options import MappingOptions, TraceOptions
 from otel_bridge.receiver.budget import Priority
@@ -36,8 +38,11 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from otel_bridge.circuit import Circuit
+    from otel_bridge.exporter.destination import Destination
     from otel_bridge.exporter.protocol import Exporter
     from otel_bridge.exporter.route import OnRetry
+    from otel_bridge.exporter.sender import Sender
+    from otel_bridge.file_values import Renewable
     from otel_bridge.ledger import Ledger
     from otel_bridge.receiver.budget import Budget
     from otel_bridge.service.own_telemetry import OwnTelemetry
@@ -85,7 +90,7 @@ def project_source(  # noqa: PLR0913 - the rooms
     concurrency = project.concurrency or settings.collect.concurrency
     client = LogsClient(
         base_url=project.base_url,
-        api_key=api_key,
+        api_key=_renewed_key(settings, project, api_key),
         key_from=project.key_from,
         budget=budget,
         clock=clock,
@@ -98,6 +103,20 @@ def project_source(  # noqa: PLR0913 - the rooms
         ),
     )
     return ProjectSource(client, project.filters, project.detail or settings.collect.detail, concurrency)
+
+
+def _renewed_key(
+    settings: Settings, project: ProjectSettings, api_key: SecretStr
+) -> SecretStr | Renewable[SecretStr]:
+    """The key as its file holds it; that of a project that comes and goes is renewed with the project."""
+    if settings.projects_place is not None or not settings.reads_files:
+        return api_key
+
+    def of(present: Settings) -> SecretStr:
+        now = next((each.api_key for each in present.projects if each.name == project.name), None)
+        return now or api_key
+
+    return Part(settings.present, of)
 
 
 def project_mapper(settings: Settings, project: ProjectSettings) -> Mapper:
@@ -159,6 +178,15 @@ def otlp_exporter(
         on_retry=_telling_retries(observer),
         on_sent=observer.exported,
         on_circuit=telling_circuits(observer),
+        senders=lambda destination: _sender(settings, destination),
+    )
+
+
+def _sender(settings: Settings, destination: Destination) -> Sender:
+    if not settings.reads_files:
+        return sender_for(destination)
+    return RenewedSender(
+        Part(settings.present, lambda present: present.destination(destination.signal)), sender_for
     )
 
 

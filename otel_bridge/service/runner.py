@@ -19,6 +19,7 @@ from otel_bridge.service.crew import crewed, workers
 from otel_bridge.service.logs import event, tell_repeats
 from otel_bridge.service.observer import NOBODY, Observer, Observers
 from otel_bridge.service.own_telemetry import OwnTelemetry, own_telemetry
+from otel_bridge.service.renewals import tell_renewals
 from otel_bridge.service.roster import follow
 from otel_bridge.service.running import Running, Serve, running
 from otel_bridge.service.sharing import alone, for_workers, share_work
@@ -109,6 +110,7 @@ async def run(
         BridgeError: It could not start.
     """
     require_keys(settings)
+    tell_renewals(settings)
     stop = asyncio.Event()
     state = running(settings, clock)
     with stopping_on_signals(stop):
@@ -152,6 +154,7 @@ async def run_once(settings: Settings, clock: Clock, exporter: Exporter | None =
         BridgeError: It could not start.
     """
     require_keys(settings)
+    tell_renewals(settings)
     stop = asyncio.Event()
     report = OnceReport()
     with stopping_on_signals(stop):

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _PRUNE_EVERY_MS = 10 * 60_000
 _REFUSED_WAIT_S = 60.0
+_RENEWED_WAIT_S = 5.0
 _EDGE_MS = 1_000
 _SHORTEST_WAIT_S = 0.5
 
@@ -285,7 +286,7 @@ class ProjectWorker:
         wait_s = self._backoff.wait_s(failures, asked) or 0
         if isinstance(error, SourceRefused):
             # A person has to change something; asking more often would only cost budget.
-            wait_s = _REFUSED_WAIT_S
+            wait_s = _RENEWED_WAIT_S if error.key_may_change else _REFUSED_WAIT_S
         level = logging.ERROR if failures == 1 else logging.WARNING
         if isinstance(error, SourceUnreachable) and error.retry_after_s is not None:
             # Its circuit is open: that has told so, once for all projects, and alone says when to come back.

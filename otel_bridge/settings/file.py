@@ -11,6 +11,7 @@ import yaml
 
 from otel_bridge.environment import cleaned, decoded, trimmed
 from otel_bridge.errors import SettingsError
+from otel_bridge.file_values import Marks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,13 +57,21 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
-def fill(document: dict[str, Any], path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+def fill(
+    document: dict[str, Any], path: Path, environ: Mapping[str, str], marks: Marks | None = None
+) -> dict[str, Any]:
     """Put ``${…}`` in place.
+
+    Args:
+        document: As it is written.
+        path: Its file.
+        environ: What ``${env:NAME}`` stands for.
+        marks: Where the files of ``${file:PATH}`` are noted.
 
     Raises:
         SettingsError: Something is referred to that is not there; the line begins with ``path``.
     """
-    filling = _Filling(path, environ)
+    filling = _Filling(path, environ, Marks() if marks is None else marks)
     return {key: filling.fill(value, f"{path}: {key}", 0) for key, value in document.items()}
 
 
@@ -122,6 +131,7 @@ class _Filling:
 
     path: Path
     environ: Mapping[str, str]
+    marks: Marks
     left: int = _MOST_VALUES
 
     def fill(self, value: Any, where: str, depth: int) -> Any:
@@ -149,7 +159,7 @@ class _Filling:
     def _referred(self, match: re.Match[str], where: str) -> str:
         kind, name = match.group(1), match.group(2)
         if kind == "file":
-            return read_secret(name, f"{where} is ${{file:{name}}}")
+            return read_secret(name, f"{where} is ${{file:{name}}}", self.marks)
         if name not in self.environ:
             raise SettingsError(f"{where} is ${{env:{name}}}: the variable {name} is not set")
         return cleaned(self.environ[name])
@@ -187,22 +197,31 @@ def user_path(path: str, where: str) -> Path:
         raise SettingsError(f"{where}: there is no such home folder: takes a path without ~") from None
 
 
-def read_secret(path: str, where: str) -> str:
+def read_secret(path: str, where: str, marks: Marks) -> str:
     """Read a value from a file, such as a mounted secret, without what a tool put around it.
 
+    Args:
+        path: The file.
+        where: What names it, for errors.
+        marks: Where the file is noted.
+
     Raises:
-        SettingsError: The file can't be read; the line begins with ``where``.
+        SettingsError: The file can't be read, or is empty; the line begins with ``where``.
     """
     try:
         place = user_path(path, where)
+        marks.note(str(place))
         if place.exists() and not place.is_file():
             raise SettingsError(f"{where}: is no file")
         with place.open("rb") as stream:
             raw = stream.read(_MOST_SECRET_BYTES + 1)
         if len(raw) > _MOST_SECRET_BYTES:
             raise SettingsError(f"{where}: the file is larger than {_MOST_SECRET_BYTES:,} bytes")
-        return readable(cleaned(decoded(raw)), where)
+        text = readable(cleaned(decoded(raw)), where)
     except OSError as error:
         raise SettingsError(f"{where}: the file can't be read: {error.strerror}") from None
     except ValueError:
         raise SettingsError(f"{where}: the file holds no text") from None
+    if not text:
+        raise SettingsError(f"{where}: the file is empty")
+    return text

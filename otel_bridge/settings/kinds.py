@@ -32,11 +32,18 @@ class Variable:
         name: The variable.
         takes: What its value must be, for the error line.
         secret: Whether the value must never be shown.
+        from_file: Whether ``<name>_FILE`` can name a file that holds the value.
     """
 
     name: str | None
     takes: str
     secret: bool = False
+    from_file: bool = False
+
+    @property
+    def file_name(self) -> str | None:
+        """The variable that can name a file with the value; None where there is none."""
+        return f"{self.name}_FILE" if self.name and self.from_file else None
 
 
 def _duration(value: Any) -> int:

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from otel_bridge.environment import clean_environment
 from otel_bridge.errors import SettingsError
 from otel_bridge.exporter.destination import Destination, Signal, destination_from
+from otel_bridge.file_values import FileValue, Fixed, Marks, Renewable
 from otel_bridge.ledger.place import check_state_url
 from otel_bridge.settings.file import fill, read_secret, read_unfilled, readable
 from otel_bridge.settings.key_origin import KEY_FILE_VARIABLE, KEY_VARIABLE, key_in_environment, key_in_file
@@ -22,11 +23,13 @@ from otel_bridge.settings.problems import line_of, printable, shown, variables
 from otel_bridge.settings.projects import FoundProjects, ProjectsPlace
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from pydantic.fields import FieldInfo
 
 _OTLP = "OTEL_EXPORTER_OTLP_"
+_HEADERS_VARIABLES = (f"{_OTLP}HEADERS", *(f"{_OTLP}{signal.value.upper()}_HEADERS" for signal in Signal))
+_TRUST_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class _Given(PydanticBaseSettingsSource):
@@ -52,6 +55,8 @@ class Settings(BaseSettings, SettingsModel):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     _otlp_variables: dict[str, str] = PrivateAttr(default_factory=dict)
+    _otlp_places: dict[str, str] = PrivateAttr(default_factory=dict)
+    _files: FileValue[Settings] | None = PrivateAttr(default=None)
     _path: Path | None = PrivateAttr(default=None)
     _place: ProjectsPlace | None = PrivateAttr(default=None)
     _found: FoundProjects = PrivateAttr(default=FoundProjects())
@@ -68,14 +73,18 @@ class Settings(BaseSettings, SettingsModel):
         given = init_settings()
         return _Given(settings_cls, given.get("file", {})), _Given(settings_cls, given.get("variables", {}))
 
-    def destination(self, signal: Signal) -> Destination:
+    def destination(self, signal: Signal, marks: Marks | None = None) -> Destination:
         """Where a signal goes.
+
+        Args:
+            signal: Which one.
+            marks: Where the files of its certificates are noted.
 
         Raises:
             SettingsError: One of the ``OTEL_EXPORTER_OTLP_*`` values, or of the file's, is wrong.
         """
         values = dict(self._otlp_variables)
-        places = {}
+        places = dict(self._otlp_places)
         own: OtlpSettings = getattr(self.export, signal.value)
         for part, prefix, place in (
             (self.export, _OTLP, "export"),
@@ -87,7 +96,25 @@ class Settings(BaseSettings, SettingsModel):
                     text = value.get_secret_value() if isinstance(value, SecretStr) else value
                     values[prefix + name.upper()] = text
                     places[prefix + name.upper()] = f"{self._path}: {place}.{name}"
-        return destination_from(signal, values, places)
+        return destination_from(signal, values, places, marks)
+
+    @property
+    def present(self) -> Renewable[Settings]:
+        """The settings with what the files hold now that they refer to: keys, tokens, headers, certificates.
+
+        Its projects are those of the settings file or the environment, not those that come and go.
+        """
+        return Fixed(self) if self._files is None else self._files
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether some values come from files, which may change."""
+        return self._files is not None and self._files.has_files
+
+    def on_files(self, renewed: Callable[[], None], trouble: Callable[[str], None]) -> None:
+        """Be told of files that have changed, and of files that can't be used as they are now."""
+        if self._files is not None:
+            self._files.on_renewed, self._files.on_trouble = renewed, trouble
 
     @property
     def path(self) -> Path | None:
@@ -140,9 +167,26 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
 
 def _load(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    variables = read_variables(environ)
     written = {} if path is None else read_unfilled(path)
-    file = {} if path is None else _without_empty_sections(fill(written, path, environ))
+
+    def read(marks: Marks) -> Settings:
+        try:
+            return _resolved(path, written, environ, marks)
+        except SettingsError as error:
+            raise SettingsError(printable(_naming_its_file(str(error), environ))) from None
+
+    files = FileValue(read)
+    settings = files.get()
+    settings._files = files  # noqa: SLF001 - filled here, once, before anyone else sees it
+    return settings if settings.collect.projects_from is None else _with_found(settings, written, environ)
+
+
+def _resolved(
+    path: Path | None, written: dict[str, Any], environ: Mapping[str, str], marks: Marks
+) -> Settings:
+    """The settings as they are written, with what the files hold now that they refer to."""
+    variables = read_variables(environ, marks)
+    file = {} if path is None else _without_empty_sections(fill(written, path, environ, marks))
     project = variables["projects"][0]
     if isinstance(file.get("projects"), list):
         # A key reads exactly one project, so only one of them can take the environment's.
@@ -156,16 +200,36 @@ def _load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         settings = Settings(file=file, variables=variables)  # type: ignore[call-arg]  # see the sources
     except ValidationError as error:
         raise SettingsError(line_of(error, path, file)) from None
-    settings._otlp_variables.update(  # noqa: SLF001 - filled here, once, before anyone else sees it
-        {name: readable(value, name) for name, value in environ.items() if name.startswith(_OTLP) and value}
-    )
-    settings._path = path  # noqa: SLF001 - as above
+    settings._path = path  # noqa: SLF001 - as in _load
+    settings._otlp_variables, settings._otlp_places = _otlp(environ, marks)  # noqa: SLF001 - as above
     projects = _with_origins(settings, written.get("projects"), environ)
     settings = settings.model_copy(update={"projects": projects})
+    for name in _TRUST_VARIABLES:
+        if environ.get(name):
+            marks.note(environ[name])
     for signal in settings.signals:
-        settings.destination(signal)
+        settings.destination(signal, marks)
     _check_state(settings, path, file)
-    return settings if settings.collect.projects_from is None else _with_found(settings, file, environ)
+    return settings
+
+
+def _otlp(environ: Mapping[str, str], marks: Marks) -> tuple[dict[str, str], dict[str, str]]:
+    """The ``OTEL_EXPORTER_OTLP_*`` variables, and what errors call those whose value a file holds.
+
+    Raises:
+        SettingsError: A file of headers can't be read.
+    """
+    values = {
+        name: readable(value, name) for name, value in environ.items() if name.startswith(_OTLP) and value
+    }
+    places = {}
+    for name in _HEADERS_VARIABLES:
+        file = values.pop(f"{name}_FILE", None)
+        if file is not None and name not in values:
+            places[name] = f"{name}_FILE ({file})"
+            lines = read_secret(file, f"{name}_FILE is {file!r}", marks).splitlines()
+            values[name] = ",".join(line for line in lines if line.strip())
+    return values, places
 
 
 def _with_origins(
@@ -183,10 +247,10 @@ def _with_origins(
     )
 
 
-def _with_found(settings: Settings, file: dict[str, Any], environ: Mapping[str, str]) -> Settings:
+def _with_found(settings: Settings, written: dict[str, Any], environ: Mapping[str, str]) -> Settings:
     """The settings with the projects that are kept apart from them; those that are wrong are left out."""
     where = settings.collect.projects_from
-    if "projects" in file:
+    if "projects" in written:
         raise SettingsError(
             f"{settings._path}: projects and OTEL_BRIDGE_PROJECTS ({where}) are both there: "  # noqa: SLF001
             "takes one of them"
@@ -221,8 +285,12 @@ def _without_empty_sections(file: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in file.items() if value is not None or name not in known}
 
 
-def read_variables(environ: Mapping[str, str]) -> dict[str, Any]:
+def read_variables(environ: Mapping[str, str], marks: Marks) -> dict[str, Any]:
     """The settings that the environment holds, nested as the file would write them; empty means unset.
+
+    Args:
+        environ: The environment.
+        marks: Where the files are noted that variables name.
 
     Raises:
         SettingsError: A file that a variable names can't be read, or OTEL_RESOURCE_ATTRIBUTES is malformed.
@@ -232,6 +300,8 @@ def read_variables(environ: Mapping[str, str]) -> dict[str, Any]:
         if location[0] == "projects" or variable.name is None:
             continue
         text = environ.get(variable.name)
+        if variable.file_name and not text:
+            text = _from_file(environ, variable.file_name, marks)
         # Two settings mean something when empty: no endpoints, no re-checks.
         if text is None or (not text and location[-1] not in {"listen", "recheck"}):
             continue
@@ -243,12 +313,25 @@ def read_variables(environ: Mapping[str, str]) -> dict[str, Any]:
     if environ.get(KEY_VARIABLE):
         project["api_key"] = readable(environ[KEY_VARIABLE], KEY_VARIABLE)
     elif environ.get(KEY_FILE_VARIABLE):
-        name = environ[KEY_FILE_VARIABLE]
-        project["api_key"] = read_secret(name, f"{KEY_FILE_VARIABLE} is {name!r}")
+        project["api_key"] = _from_file(environ, KEY_FILE_VARIABLE, marks)
     if environ.get("COMPOSIO_BASE_URL"):
         project["base_url"] = readable(environ["COMPOSIO_BASE_URL"], "COMPOSIO_BASE_URL")
     values["projects"] = [project]
     return values
+
+
+def _naming_its_file(line: str, environ: Mapping[str, str]) -> str:
+    """An error line that names the file where a variable's value comes from one."""
+    for _, variable, _ in variables():
+        name, file_name = variable.name or "", variable.file_name or ""
+        if line.startswith(f"{name} ") and environ.get(file_name) and not environ.get(name):
+            return f"{file_name} ({environ[file_name]}){line.removeprefix(name)}"
+    return line
+
+
+def _from_file(environ: Mapping[str, str], name: str, marks: Marks) -> str | None:
+    path = environ.get(name)
+    return read_secret(path, f"{name} is {path!r}", marks) if path else None
 
 
 def _resource_attributes(text: str) -> dict[str, str]:

@@ -58,7 +58,9 @@ class ProjectSettings(Section):
     api_key: Annotated[
         SecretStr | None,
         Key,
-        Variable("COMPOSIO_API_KEY", "the project API key: ASCII without spaces", secret=True),
+        Variable(
+            "COMPOSIO_API_KEY", "the project API key: ASCII without spaces", secret=True, from_file=True
+        ),
     ] = Field(None, description="The project API key, permission *Observability: Read*.")
     base_url: Annotated[BaseUrl, Variable("COMPOSIO_BASE_URL", _URL)] = Field(
         DEFAULT_BASE_URL, description="Where Composio is."
@@ -294,7 +296,11 @@ class LedgerSettings(Section):
     state: Annotated[
         SecretStr,
         OneLine,
-        Variable("OTEL_BRIDGE_STATE", "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"),
+        Variable(
+            "OTEL_BRIDGE_STATE",
+            "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE",
+            from_file=True,
+        ),
     ] = Field(default_factory=lambda: SecretStr(default_state_url()), description="The ledger.")
     lease: Annotated[PositiveDurationMs, Variable("OTEL_BRIDGE_LEASE", "a duration such as 15s")] = Field(
         _written("15s"),
@@ -320,7 +326,9 @@ class HttpSettings(Section):
         Listen, Variable("OTEL_BRIDGE_LISTEN", "an address such as 127.0.0.1:8790, or nothing")
     ] = Field("127.0.0.1:8790", description="Where the endpoints are; empty turns them off.")
     token: Annotated[
-        SecretStr | None, OneLine, Variable("OTEL_BRIDGE_TOKEN", "a token on one line", secret=True)
+        SecretStr | None,
+        OneLine,
+        Variable("OTEL_BRIDGE_TOKEN", "a token on one line", secret=True, from_file=True),
     ] = Field(None, description="What `POST` endpoints ask for; without one they answer on loopback only.")
     hosts: Annotated[
         tuple[str, ...],

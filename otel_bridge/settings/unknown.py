@@ -40,7 +40,8 @@ _OF_A_SERVICE: Final = re.compile(
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """A line for each ``OTEL_BRIDGE_*`` variable that is no setting, most likely a typo."""
-    known = {variable.name for _, variable, _ in variables() if variable.name} | _OTHERS
+    settings = {variable for _, variable, _ in variables()}
+    known = {name for each in settings for name in (each.name, each.file_name) if name} | _OTHERS
     return [
         f"{name} is no setting and does nothing{nearest(name, known - _OTHERS | {CONFIG_VARIABLE})}"
         for name, value in sorted(environ.items())

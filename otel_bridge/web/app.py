@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from otel_bridge.file_values import Part
 from otel_bridge.service.correlations import CorrelationRegister
 from otel_bridge.web.correlations import correlation_route
 from otel_bridge.web.guard import Guard
@@ -140,7 +141,7 @@ def create_app(running: Running, listens_on: str = "127.0.0.1") -> Starlette:
         Route("/api/status", answers.status, methods=["GET"]),
         Route("/openapi.yaml", answers.openapi, methods=["GET"]),
         Route("/", answers.page, methods=["GET"]),
-        correlation_route(register, settings.http.token, running.clock),
+        correlation_route(register, Part(settings.present, lambda now: now.http.token), running.clock),
     ]
     app = Starlette(
         routes=routes,

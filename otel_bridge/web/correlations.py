@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from starlette.requests import Request
 
+    from otel_bridge.file_values import Renewable
     from otel_bridge.ledger import Registration
     from otel_bridge.service.correlations import CorrelationRegister
     from otel_bridge.times import Clock
@@ -93,9 +94,11 @@ class _Correlations:
         clock: The time.
     """
 
-    def __init__(self, register: CorrelationRegister, token: SecretStr | None, clock: Clock) -> None:
+    def __init__(
+        self, register: CorrelationRegister, token: Renewable[SecretStr | None], clock: Clock
+    ) -> None:
         self._register = register
-        self._token = token.get_secret_value().encode() if token else b""
+        self._token = token
         self._bucket = TokenBucket(clock, rate=ITEMS_A_SECOND, burst=BURST_ITEMS)
         self._in_hand = 0
 
@@ -110,7 +113,8 @@ class _Correlations:
             return JSONResponse({"error": str(refused)}, refused.status, headers=headers)
 
     def _check_caller(self, request: Request) -> None:
-        if not self._token:
+        token = self._token.get()
+        if not token:
             if not _is_local(request):
                 raise _Refused(
                     HTTPStatus.FORBIDDEN,
@@ -118,8 +122,9 @@ class _Correlations:
                 )
             return
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        # As the bytes that were sent, which Starlette reads as Latin-1: compare_digest takes no other text.
-        right = hmac.compare_digest(given.strip().encode("latin-1"), self._token)
+        right = _is_same(given, token)
+        if not right and (newer := self._token.look()) is not token:
+            right = _is_same(given, newer)
         if scheme.lower() != "bearer" or not right:
             raise _Refused(
                 HTTPStatus.UNAUTHORIZED,
@@ -180,7 +185,15 @@ class _Correlations:
         return JSONResponse(body, status)
 
 
-def correlation_route(register: CorrelationRegister, token: SecretStr | None, clock: Clock) -> Route:
+def _is_same(given: str, token: SecretStr | None) -> bool:
+    # As the bytes that were sent, which Starlette reads as Latin-1: compare_digest takes no other text.
+    known = token.get_secret_value().encode() if token else b""
+    return bool(known) and hmac.compare_digest(given.strip().encode("latin-1"), known)
+
+
+def correlation_route(
+    register: CorrelationRegister, token: Renewable[SecretStr | None], clock: Clock
+) -> Route:
     """The route.
 
     Args:

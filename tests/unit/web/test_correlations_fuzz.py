@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from simulated_clock import SimulatedClock
 from starlette.applications import Starlette
 
+from otel_bridge.file_values import Fixed
 from otel_bridge.ledger import MemoryLedger
 from otel_bridge.service.correlations import CorrelationRegister
 from otel_bridge.service.observer import NOBODY
@@ -52,7 +53,7 @@ async def posted(content: bytes, content_type: str) -> httpx.Response:
     clock, ledger = SimulatedClock(), MemoryLedger()
     await ledger.open()
     register = CorrelationRegister(lambda: ledger, lambda: NOBODY, clock, 60_000)
-    app: Any = Guard(Starlette(routes=[correlation_route(register, None, clock)]), "127.0.0.1")
+    app: Any = Guard(Starlette(routes=[correlation_route(register, Fixed(None), clock)]), "127.0.0.1")
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 5))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8790") as client:
         return await client.post("/v1/correlations", content=content, headers={"content-type": content_type})

@@ -14,6 +14,7 @@ from simulated_clock import SimulatedClock
 from starlette.applications import Starlette
 
 from otel_bridge.errors import LedgerError
+from otel_bridge.file_values import Fixed
 from otel_bridge.ledger import DeliveredRecord, MemoryLedger, Recollection, RemoteSpan
 from otel_bridge.service.correlations import CorrelationRegister
 from otel_bridge.service.observer import Observer
@@ -47,7 +48,7 @@ class Door:
         self.counts = Counts()
         register = CorrelationRegister(lambda: self.open_ledger, lambda: self.counts, self.clock, 60_000)
         secret = None if token is None else SecretStr(token)
-        self.app = Starlette(routes=[correlation_route(register, secret, self.clock)])
+        self.app = Starlette(routes=[correlation_route(register, Fixed(secret), self.clock)])
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app, client=client), base_url="http://127.0.0.1:8790"
         )
@@ -163,6 +164,16 @@ async def test_a_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPa
     for given in ("secret", "secreT", "", "s" * 5000):
         await door.post([], headers={"authorization": f"Bearer {given}"})
     assert compared == [(given, b"secret") for given in (b"secret", b"secreT", b"", b"s" * 5000)]
+
+
+async def test_a_token_whose_file_has_just_changed_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fixed, "look", lambda _: SecretStr("newer"))
+    door = await opened("old", ("10.0.0.7", 5))
+    codes = [
+        (await door.post([], headers={"authorization": f"Bearer {token}"})).status_code
+        for token in ("old", "newer", "neither")
+    ]
+    assert codes == [202, 202, 401]
 
 
 @pytest.mark.parametrize("client", ["10.0.0.7", "127.0.0.1"])
