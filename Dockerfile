@@ -58,7 +58,7 @@ ENV PATH=/opt/otel-bridge/bin:$PATH \
     HOME=/var/lib/otel-bridge \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    OTEL_BRIDGE_STATE=sqlite:////var/lib/otel-bridge/ledger.db \
+    XDG_STATE_HOME=/var/lib \
     OTEL_BRIDGE_LISTEN=0.0.0.0:8790
 WORKDIR /var/lib/otel-bridge
 VOLUME /var/lib/otel-bridge

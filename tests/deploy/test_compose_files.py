@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "docker-compose.yml", *sorted((ROOT / "deploy" / "compose").glob("*.yml"))]
 OVERLAYS = [path.stem for path in FILES[1:]]
 # Compose's own, or the image's: no value of the shell's is to reach the container.
-FIXED = {"OTEL_BRIDGE_STATE", "OTEL_BRIDGE_LISTEN"}
+FIXED = {"OTEL_BRIDGE_STATE", "OTEL_BRIDGE_STATE_FILE", "OTEL_BRIDGE_LISTEN"}
 # A shell's is a path on its own machine, and would take all authorities from the container.
 MOUNTED = {"SSL_CERT_FILE", "SSL_CERT_DIR"}
 # In docs/settings.md as variables that do nothing.
@@ -98,7 +98,8 @@ def test_one_service_is_the_same_in_every_file() -> None:
 
 def test_every_setting_of_the_environment_reaches_the_bridge() -> None:
     passed = set(read(FILES[0])["services"]["bridge"]["environment"])
-    known = {variable.name for _, variable, _ in variables() if variable.name}
+    settings = {variable for _, variable, _ in variables()}
+    known = {name for each in settings for name in (each.name, each.file_name) if name}
     known |= {
         f"OTEL_EXPORTER_OTLP_{signal}{name.upper()}"
         for signal in ("", *(f"{each.value.upper()}_" for each in Signal))

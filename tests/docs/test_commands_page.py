@@ -79,7 +79,8 @@ def test_the_page_for_who_operates_it_has_every_endpoint_and_reason() -> None:
 
 
 def test_no_page_names_a_variable_that_does_not_exist() -> None:
-    known = {variable.name for _, variable, _ in variables() if variable.name}
+    settings = {variable for _, variable, _ in variables()}
+    known = {name for each in settings for name in (each.name, each.file_name) if name}
     source = "\n".join(file.read_text() for file in Path(otel_bridge.__file__).parent.rglob("*.py"))
     for page in pages():
         for name in set(re.findall(r"\bOTEL_BRIDGE_[A-Z_]+\b", page.read_text())):
