@@ -69,15 +69,20 @@ audit: $(VENV)/.test
 docs: $(VENV)/.test
 	$(BIN)/python -m pytest --quiet tests/docs
 
-## bench     speed and memory, as ratios to floors and peers measured in the same run; numbers and plots in bench/
+## bench     speed and memory, as ratios to floors and peers measured in the same run; numbers and plots in bench/; 1 to 2 h
 bench: $(VENV)/.test .venv-bench/.installed
 	@mkdir -p bench
+	$(BIN)/python tests/bench/path.py --json bench/bench.json
 	$(BIN)/python tests/bench/drain.py --json bench/bench.json
+	$(BIN)/python tests/bench/drain.py --gzip --latency 0 --in-flight 16 --json bench/bench.json
+	$(BIN)/python tests/bench/memory.py --json bench/bench.json
 	$(BIN)/python tests/bench/exporters.py --json bench/bench.json
 	$(BIN)/python -m pytest --quiet -p no:randomly tests/bench/micro --benchmark-enable \
+	  -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true \
 	  --benchmark-timer=time.process_time --benchmark-columns=min,median,iqr,rounds --benchmark-json=bench/micro.json
 	$(BIN)/python tests/bench/results.py bench/micro.json bench/bench.json
 	$(BIN)/python tests/bench/freshness.py --quota-only --json bench/bench.json
+	$(BIN)/python tests/bench/freshness_real.py --json bench/bench.json
 	$(BIN)/python tests/bench/quota.py --json bench/bench.json
 	$(BIN)/python tests/bench/instructions.py --json bench/bench.json
 	-.venv-bench/bin/python tests/bench/plots.py bench/bench.json bench

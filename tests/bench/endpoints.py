@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from processes import HERE, bridge, delivered, environment, server
+from processes import HERE, at_most, bridge, delivered, environment, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--pause", type=float, default=0.02, help="seconds between two rounds")
     options = parser.parse_args()
+    at_most(15)
     emulate = ("-m", "otel_bridge", "emulate", "--port", "0", "--logs", str(options.records))
     with (
         server(*emulate) as base_url,

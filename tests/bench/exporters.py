@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from processes import HERE, server
+from processes import HERE, at_most, server
 from ratios import middle, ratio
 from results import note
 
@@ -158,6 +158,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    at_most(30)
     if options.only:
         who, url, compression = options.only
         alone(who, url, compression, options.batches)

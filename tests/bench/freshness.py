@@ -20,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from live_simulation import LATENESS, POLL_S, RECHECK_S, simulate
+from processes import at_most
 from quota_source import QuotaSource
 from results import note
 
@@ -82,6 +83,7 @@ def main() -> None:
     parser.add_argument("--quota-only", action="store_true", help="leave out what nothing limits")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    at_most(45)
     logging.disable()
     if not options.quota_only:
         without_quota(options.rates or list(FREE_RATES), options.seconds)

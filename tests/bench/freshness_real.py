@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from processes import environment, must_run, start_bridge, stop
+from processes import at_most, environment, must_run, start_bridge, stop
 from recording_sink import HttpAnswer, logs_in, read_request, reply, spans_in
 from results import note
 
@@ -183,6 +183,7 @@ def main() -> None:
     parser.add_argument("--warm-up", type=float, default=WARM_UP_S, metavar="S", help="before them")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    at_most(30)
     print("| new records/s | records | p50 | p95 | requests a record | lists, of the share |")
     print("|---|---|---|---|---|---|")
     rows = []

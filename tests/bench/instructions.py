@@ -34,6 +34,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from counted import FEW, MORE, REFERENCE
+from processes import at_most
 from results import note
 from steps import STEPS
 
@@ -181,6 +182,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="make it the baseline of this minor version")
     parser.add_argument("--json", type=Path, help="note the numbers for the report, and judge nothing")
     options = parser.parse_args()
+    at_most(20)
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         print("not judged: there is no valgrind here")

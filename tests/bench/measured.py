@@ -33,10 +33,11 @@ class Measured:
         held = self.parts[part]
         return f"{held['date']}, {held['machine']}"
 
-    def stage(self, latency_ms: int, in_flight: int) -> Rounds | None:
-        """The runs of one stage of drain.py."""
+    def stage(self, latency_ms: int, in_flight: int, least: int = 0) -> Rounds | None:
+        """The runs of one table of drain.py; None where it was not measured over so many records."""
         for row in self.numbers("drain") or ():
-            if (row["latency_ms"], row["in_flight"]) == (latency_ms, in_flight):
+            asked = (row["latency_ms"], row["in_flight"]) == (latency_ms, in_flight)
+            if asked and row["records"] >= least:
                 rounds: Rounds = row["rounds"]
                 return rounds
         return None

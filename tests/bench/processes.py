@@ -11,6 +11,7 @@ import json
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,19 @@ _POLL_S = 0.05
 _COUNT_EVERY_S = 1.0
 _TOLD = 2000
 """Characters of a program's output that an error shows."""
+
+
+def at_most(minutes: float) -> None:
+    """Let this process end with a line, and with what it has started, where it takes longer.
+
+    For use in the main thread, before anything is started.
+    """
+
+    def end(*_: object) -> None:
+        sys.exit(f"{Path(sys.argv[0]).name} took longer than {minutes:g} minutes")
+
+    signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, minutes * 60)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from live_simulation import working
-from processes import HERE, bridge, delivered, environment, must_run, requests, server
+from processes import HERE, at_most, bridge, delivered, environment, must_run, requests, server
 from quota_source import QuotaSource
 from results import note
 from simulated_clock import SimulatedClock
@@ -223,6 +223,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    at_most(90)
     logging.disable()
     print("| how | requests/min | an answer takes | records | of the share | lists | sent in all |")
     print("|---|---|---|---|---|---|---|")

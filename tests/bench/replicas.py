@@ -20,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from processes import at_most
 from replica_stage import ReplicaProcess, replica_stage
 
 PROJECTS = 64
@@ -68,6 +69,7 @@ def cpu_s(replica: ReplicaProcess) -> float:
 def main() -> None:
     """Measure and print."""
     slim = "--slim" in sys.argv
+    at_most(60)
     records = next((int(each) for each in sys.argv[1:] if each.isdecimal()), 300)
     alone = 0.0
     print(f"{PROJECTS} projects, {records:,} records each, {LATENCY_MS} ms latency, {os.cpu_count()} cores")

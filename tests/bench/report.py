@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drain import AT_LATENCY, BASE, BRIDGE
+from drain import AT_LATENCY, BASE, BRIDGE, FLOOR
 from exporters import THEIRS
 from measured import PICTURES, Measured
 from ratios import middle, ratio
@@ -88,16 +88,39 @@ def latency(measured: Measured) -> str:
         rows.append(
             (
                 f"{wait_ms} ms, {in_flight}",
+                f"{row['records']:,}",
                 f"{ideal:,.0f}" if ideal else NONE,
                 *rates,
                 f"**{mine:,.0f}**",
                 f"{mine / ideal:.2f}" if ideal else NONE,
+                f"{ratio(rounds, BRIDGE, FLOOR, 'records_per_s'):.2f}",
                 f"{ratio(rounds, BRIDGE, BASE, 'cpu_us'):.2f}",
             )
         )
     others = tuple(_bold(name, name) for name in AT_LATENCY)
-    table = _table(("latency, in flight", "ideal", *others, "of the ideal", "CPU to httpx"), rows)
-    return table + _picture("performance-latency.svg")
+    head = ("latency, in flight", "records", "ideal", *others, "of the ideal", "to aiohttp", "CPU to httpx")
+    return _table(head, rows) + _picture("performance-latency.svg")
+
+
+def compressed(measured: Measured) -> str:
+    """What compressed answers cost, beside the same cell without."""
+    rows = []
+    for row in measured.numbers("gzip"):
+        plain = measured.stage(row["latency_ms"], row["in_flight"]) or {}
+        for name, runs in row["rounds"].items():
+            packed_us = middle(row["rounds"], name, "cpu_us")
+            plain_us = middle(plain, name, "cpu_us") if name in plain else None
+            rows.append(
+                (
+                    _bold(name, name),
+                    f"{middle(row['rounds'], name, 'records_per_s'):,.0f}",
+                    f"{packed_us:,.0f}",
+                    f"{plain_us:,.0f}" if plain_us else NONE,
+                    f"{runs[0]['requests_per_record']:.3f}",
+                )
+            )
+    head = ("who", "records/s", "CPU µs a record", "not compressed", "requests a record")
+    return f"{measured.when('gzip')}:\n\n" + _table(head, rows)
 
 
 def exporters(measured: Measured) -> str:
@@ -176,6 +199,45 @@ def freshness(measured: Measured) -> str:
     return _table(head, rows) + _picture("performance-freshness.svg")
 
 
+def live(measured: Measured) -> str:
+    """A live feed for real."""
+    rows = [
+        (
+            f"{row['rate']:g}",
+            f"{row['records']:,}",
+            f"{row['p50_s']:.2f} s",
+            f"{row['p95_s']:.2f} s",
+            f"{row['requests']:.2f}",
+            f"{row['polls']:.1%}",
+        )
+        for row in measured.numbers("freshness_real")
+    ]
+    head = ("new records/s", "tool calls", "50 %", "95 %", "requests a record", "lists, of the share")
+    return f"{measured.when('freshness_real')}:\n\n" + _table(head, rows)
+
+
+def memory(measured: Measured) -> str:
+    """The most memory, with ordinary records and with large details."""
+    rows = [
+        (
+            row["details"],
+            f"{row['records']:,}",
+            f"{row['megabytes']:g}" if row["megabytes"] else NONE,
+            f"{row['peak_mb']:.0f}",
+        )
+        for row in measured.numbers("memory")
+    ]
+    return f"{measured.when('memory')}:\n\n" + _table(("details", "records", "MB each", "peak MB"), rows)
+
+
+def path(measured: Measured) -> str:
+    """The modules that a record passes, in their order."""
+    held = measured.numbers("path")
+    names = ", ".join(f"`{each.removesuffix('.py')}`" for each in held["passed"])
+    told = f"{len(held['passed'])} modules are given the record: {names}. {held['ran']} run meanwhile."
+    return f"{told} What collects and delivers has {sum(held['lines'].values()):,} lines.\n"
+
+
 def quota(measured: Measured) -> str:
     """How much of its share the bridge turns into records."""
     rows = [
@@ -201,8 +263,12 @@ BLOCKS: dict[str, tuple[tuple[str, ...], Callable[[Measured], str]]] = {
     "exporters": (("exporters",), exporters),
     "steps": ((), steps),
     "scale": (("scale",), scale),
+    "compressed": (("gzip",), compressed),
+    "memory": (("memory",), memory),
+    "live": (("freshness_real",), live),
     "freshness": (("freshness",), freshness),
     "quota": (("quota",), quota),
+    "path": (("path",), path),
 }
 """By the name of a block: the parts it can't do without, and what makes it."""
 

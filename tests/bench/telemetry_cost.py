@@ -23,7 +23,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, cast
 
-from processes import HERE, server
+from processes import HERE, at_most, server
 
 from otel_bridge.ledger import open_ledger
 from otel_bridge.service.assembly import otlp_exporter
@@ -154,6 +154,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=3.0, help="Percent.")
     parser.add_argument("--only", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    at_most(30)
     if options.only:
         kind, base_url, sink = options.only
         asyncio.run(collect(base_url, sink, kind))

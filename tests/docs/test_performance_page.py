@@ -50,4 +50,4 @@ def test_what_was_not_measured_says_so() -> None:
     assert filled(TEXT, nothing).count("Not measured yet.") == sum(
         bool(parts) for parts, _ in BLOCKS.values()
     )
-    assert all(target.row(nothing)[1:] == ("not measured", NONE) for target in TARGETS)
+    assert all(target.row(nothing)[1:] == ("not measured yet", NONE) for target in TARGETS)
