@@ -97,3 +97,38 @@ async def test_replicas_share_a_database_that_is_not_in_utf_8(encoding: str, tmp
         assert (status, "Łódź \\00:" in said, "1 replica at work" in said) == (0, True, True), said
         assert await replica.terminate() == 0
         assert "failed" not in replica.log
+
+
+async def test_a_range_is_delivered_again_alone_and_beside_a_replica(tmp_path: Path) -> None:
+    async with replica_stage(tmp_path, projects=2, records=120, OTEL_BRIDGE_START="20m") as stage:
+        status, said = await command(stage, "run", "--once")
+        assert status == 0, said
+        was = state(stage)
+        collected = len(stage.sink.ids)
+        assert 0 < collected < len(stage.ids), "a part of it lies before the start"
+        status, said = await command(stage, "backfill", "--again", "--from", "19m", "--to", "1m")
+        assert status == 0, said
+        assert "records delivered again, 0 for the first time" in said
+        assert stage.sink.resent > 0
+        assert state(stage) == was
+        replica = await stage.start()
+        async with asyncio.timeout(30):
+            while "takes part as" not in replica.log:  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(0.05)
+        status, said = await command(stage, "backfill", "--again", "--from", "1h", "--to", "1m")
+        assert status == 0, said
+        first = len(stage.ids) - collected
+        assert f"{collected} records delivered again, {first} for the first time" in said
+        assert stage.sink.ids == stage.ids
+        assert not stage.sink.differing
+        assert await replica.terminate() == 0
+        status, said = await command(stage, "verify", "--from", "55m", "--to", "5m")
+        assert status == 0, said
+
+
+def state(stage: ReplicaStage) -> list[str]:
+    """What the ledger knows of records and windows."""
+    return [
+        stage.sql(f"SELECT count(*), md5(string_agg(each::text, ' ' ORDER BY each::text)) FROM {table} each")
+        for table in ("otel_bridge.delivered", "otel_bridge.windows", "otel_bridge.set_aside")
+    ]
