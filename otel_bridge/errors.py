@@ -27,7 +27,21 @@ from pathlib import Path
 
 
 class BridgeError(Exception):
-    """One clear line for a person: what, where, what it takes. Never holds a secret or a payload."""
+    """One clear line for a person: what, where, what it takes. Never holds a secret or a payload.
+
+    Attributes:
+        advice: What a person can do about it, where its cause is known. It is a part of the line.
+    """
+
+    advice: str = ""
+
+    @property
+    def fact(self) -> str:
+        """The line without the advice."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return f"{self.fact}; {self.advice}" if self.advice else self.fact
 
 
 def unforeseen(error: BaseException) -> BridgeError:
@@ -98,8 +112,9 @@ class SourceRefused(SourceError):  # noqa: N818
 
     @property
     def wrong_address(self) -> bool:
-        """Whether no Composio answers there (404, or a redirect): another key would change nothing."""
-        return self.status == HTTPStatus.NOT_FOUND or self.status < HTTPStatus.BAD_REQUEST
+        """Whether no Composio answers there (404, 405, or a redirect): another key would change nothing."""
+        nowhere = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+        return self.status in nowhere or self.status < HTTPStatus.BAD_REQUEST
 
 
 class RecordNotFound(SourceError):  # noqa: N818

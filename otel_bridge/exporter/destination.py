@@ -47,6 +47,7 @@ class Destination:
         certificate: A PEM file of the authorities to trust in place of the built-in ones.
         client_key: A PEM file, for mTLS; goes with ``client_certificate``.
         insecure: gRPC without TLS, where the endpoint has no scheme that says so.
+        set_by: What a person has set each of these by, by the end of its variable's name (``ENDPOINT``).
     """
 
     signal: Signal
@@ -59,6 +60,15 @@ class Destination:
     client_key: str | None = None
     client_certificate: str | None = None
     insecure: bool = False
+    set_by: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def variable(self, name: str) -> str:
+        """What sets something of this destination: as it is set, or as the general variable would.
+
+        Args:
+            name: The end of the variable's name, such as ``ENDPOINT``.
+        """
+        return self.set_by.get(name, f"{_BASE}{name}")
 
     @property
     def where(self) -> str:
@@ -137,6 +147,7 @@ def destination_from(
         gzip=_choice(values.read("COMPRESSION"), {"gzip": True, "none": False}, default=True),
         timeout_ms=_timeout(values.read("TIMEOUT")),
         insecure=_choice(values.read("INSECURE"), {"true": True, "false": False}, default=False),
+        set_by=values.found,
         **_certificates(values, Marks() if marks is None else marks),
     )
 
@@ -156,9 +167,13 @@ class _Values:
         self._own = f"{_BASE}{signal.value.upper()}_"
         self._get = get
         self._shown_as = shown_as
+        self.found: dict[str, str] = {}
 
     def read(self, name: str) -> _Variable | None:
-        return self.own(name) or self.general(name)
+        found = self.own(name) or self.general(name)
+        if found is not None:
+            self.found[name] = found.name
+        return found
 
     def own(self, name: str) -> _Variable | None:
         return self._read(self._own + name)
@@ -187,8 +202,8 @@ def _protocol(variable: _Variable | None) -> Protocol:
 
 def _endpoint(signal: Signal, protocol: Protocol, values: _Values) -> tuple[str, str | None]:
     """Read the endpoint, and the authorization that its user and password make."""
-    own, general = values.own("ENDPOINT"), values.general("ENDPOINT")
-    variable = own or general or _Variable(f"{_BASE}ENDPOINT", _DEFAULT[protocol])
+    own = values.own("ENDPOINT")
+    variable = values.read("ENDPOINT") or _Variable(f"{_BASE}ENDPOINT", _DEFAULT[protocol])
     url = _split(variable, protocol)
     user, _, authority = url.netloc.rpartition("@")
     authorization = None

@@ -62,6 +62,10 @@ _DISTRUST: Final = re.compile(r"CERTIFICATE_VERIFY_FAILED(?:: )?([^;}\]]*)")
 _OTHER_NAME: Final = re.compile(r"Hostname Verification Check failed|is not in peer certificate")
 
 
+# What gRPC puts before why a connection failed: neither the address nor this is news.
+_PREFIX: Final = re.compile(r"^failed to connect to all addresses; last error: \w+: (ipv[46]:\S+: )?")
+
+
 class GrpcSender:
     """Calls ``Export`` over one channel, which is opened with the first call.
 
@@ -145,8 +149,8 @@ class GrpcSender:
 
     def _judge(self, error: grpc.aio.AioRpcError) -> Answer:
         """Read a failed call: as an answer, or as the error to raise."""
-        code, details = error.code(), error.details() or ""
-        said = f"{code.name}: {one_line(details)}" if details else code.name
+        code, details = error.code(), (error.details() or "").removesuffix(": OK")  # of a check that failed
+        said = f"{code.name}: {one_line(_PREFIX.sub('', details))}" if details else code.name
         line = f"{self._where}: {said}"
         distrust = _distrust(details)
         if distrust is not None:

@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2  # type: ignore[import-untyped] # googleapis-common-protos ships no types
 
 from otel_bridge._version import __version__
+from otel_bridge.causes import barrier, is_barred
 from otel_bridge.errors import DestinationRefused, DestinationUnavailable
 from otel_bridge.exporter import tls
 from otel_bridge.exporter.destination import Destination, public_url
@@ -52,6 +53,7 @@ _POISON: Final = frozenset({400, 422})
 _TOO_LARGE: Final = 413
 _FAILED: Final = 500
 _NOT_FOUND: Final = 404
+_OF_A_KEY: Final = frozenset({401, 403})
 
 
 class HttpSender:
@@ -191,6 +193,8 @@ def _said(response: httpx.Response, content: bytes) -> str:
     elif "html" not in kind:
         text = content.decode(errors="replace")
     status_line = f"{response.status_code} {response.reason_phrase}".rstrip()
+    if response.status_code in _OF_A_KEY and is_barred(response.headers, content):
+        status_line += f", said by {barrier(response.headers, 'the receiver')} and not by itself"
     return f"{status_line}: {one_line(text)}" if text.strip() else status_line
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_bridge.circuit import Circuit
 from otel_bridge.errors import DestinationError, DestinationRefused, DestinationUnavailable
+from otel_bridge.exporter.advice import AdvisedSender
 from otel_bridge.exporter.batching import DEFAULT_MOST_BYTES, DEFAULT_MOST_RECORDS, Limits
 from otel_bridge.exporter.destination import Destination, Protocol, Signal
 from otel_bridge.exporter.encoding import Encoded, Encoder
@@ -34,12 +35,12 @@ Fingerprint = tuple[Signal, str, int]
 def sender_for(destination: Destination) -> Sender:
     """Make the sender of a destination's protocol. Nothing is connected yet."""
     if destination.protocol is not Protocol.GRPC:
-        return HttpSender(destination)
+        return AdvisedSender(HttpSender(destination), destination)
     from otel_bridge.exporter.grpc_sender import (  # noqa: PLC0415 - gRPC takes 8 MB
         GrpcSender,
     )
 
-    return GrpcSender(destination)
+    return AdvisedSender(GrpcSender(destination), destination)
 
 
 class OtlpExporter:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from pathlib import Path
-from typing import Final
 
 from otel_bridge.errors import SettingsError
 from otel_bridge.network import trust
-
-_UNKNOWN_AUTHORITY: Final = re.compile(r"self.signed|issuer|first certificate|^$", re.IGNORECASE)
 
 
 class Unusable(SettingsError):  # noqa: N818 - the settings name the variable as well
@@ -55,15 +51,12 @@ def context(
 
 
 def distrust(reason: str) -> str:
-    """Say that a destination's certificate is not trusted, and where its authority is unknown, what to set.
+    """Say that a destination's certificate is not trusted.
 
     Args:
         reason: As OpenSSL has it; empty where it is not known.
     """
-    text = f"its certificate is not trusted{reason and ': '}{reason}"
-    if not _UNKNOWN_AUTHORITY.search(reason):
-        return text
-    return f"{text}; OTEL_EXPORTER_OTLP_CERTIFICATE or SSL_CERT_FILE takes a PEM file with its authority"
+    return f"its certificate is not trusted{reason and ': '}{reason}"
 
 
 def _trusting(path: str) -> ssl.SSLContext:

@@ -79,6 +79,16 @@ def _why(error: Exception) -> str:
     return " and ".join(reasons) if reasons else str(error)
 
 
+def _what_it_is(data: bytes) -> str:
+    """What an answer is that can't be parsed, as far as its first bytes tell."""
+    if data[:2] == b"\x15\x03":
+        return "the answer is a TLS alert, no HTTP/1.1"
+    # Nine bytes before each frame: its length, its type (SETTINGS or GOAWAY come first), and stream 0.
+    if data[:1] == b"\0" and data[3:4] in {b"\x04", b"\x07"} and data[5:9] == bytes(4):
+        return "the answer is HTTP/2, no HTTP/1.1"
+    return "the answer is no HTTP/1.1"
+
+
 class Connection(asyncio.Protocol):
     """Asks one thing at a time. What is not said here of its use is an error of the caller.
 
@@ -207,7 +217,7 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._spoilt = True
-            self._fail(httpx.RemoteProtocolError("the answer is no HTTP/1.1"))
+            self._fail(httpx.RemoteProtocolError(_what_it_is(data)))
         if self._frame_bytes > _FRAME_BYTES + _FRAME_PER_BODY_BYTE * self._body_bytes:
             self._spoilt = True
             self._fail(httpx.RemoteProtocolError("the answer's headers are too large"))

@@ -12,14 +12,18 @@ from typing import Any, Final
 
 import httpx
 
+from otel_bridge.causes import barrier, is_barred
 from otel_bridge.errors import RecordNotFound, SourceBusy, SourceError, SourceFailed, SourceRefused
 from otel_bridge.frozen import value
+from otel_bridge.receiver.advice import advised
 from otel_bridge.receiver.decoding import UndecodableBody, decode_value
 from otel_bridge.receiver.rate_headers import read_retry_after_s
 from otel_bridge.receiver.routes import Route
 
 _MOST_TEXT: Final = 300
 _TOO_EARLY: Final = 425  # http.HTTPStatus has it only by another name in some versions
+# What firewalls and bot protection refuse by, and Composio a key.
+_OF_A_KEY: Final = {401, 403, 406, 451}
 _NOT_NOW: Final = {HTTPStatus.REQUEST_TIMEOUT, _TOO_EARLY}
 
 KEY_PLACE: Final = re.compile(r"(?<=: the key from ).+?(?= is not accepted| may not read this)")
@@ -62,14 +66,32 @@ def trouble_of(
     said = f"{route.label} was answered with {status}"
     if status < HTTPStatus.BAD_REQUEST:
         return SourceRefused(f"{said}{_redirect(answer.headers, secret)}", status)
+    if status in _OF_A_KEY and _is_barred(answer):
+        said += f" by {barrier(answer.headers, 'Composio')}, which says nothing of the key"
+        return advised(SourceFailed(f"{said}{vendor_text(answer.body, secret)}"))
     said += advice(status, route, key_from) + vendor_text(answer.body, secret)
+    return _refusal(route, answer, said, now_ms)
+
+
+def _refusal(route: Route, answer: Answer, said: str, now_ms: int) -> SourceError:
+    status = answer.status
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return SourceBusy(said, read_retry_after_s(answer.headers, now_ms))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _NOT_NOW:
         return SourceFailed(said)
     if status == HTTPStatus.NOT_FOUND and route is Route.DETAIL:
         return RecordNotFound(said)
-    return SourceRefused(said, status)
+    return advised(SourceRefused(said, status))
+
+
+def _is_barred(answer: Answer) -> bool:
+    """Whether a refusal comes from what stands before Composio, whose own are JSON with an explanation."""
+    try:
+        content = decode_value(answer.body)
+    except UndecodableBody:
+        return True
+    own = isinstance(content, dict) and not content.keys().isdisjoint({"error", "message"})
+    return not own or is_barred(answer.headers, b"")
 
 
 def advice(status: int, route: Route, key_from: str) -> str:

@@ -27,6 +27,7 @@ from otel_bridge.file_values import Fixed
 from otel_bridge.http1.transport import FreeListTransport
 from otel_bridge.http1.unpacking import ACCEPTED
 from otel_bridge.network.proxy import proxy_for
+from otel_bridge.receiver.advice import advised
 from otel_bridge.receiver.answers import Answer, trouble_of
 from otel_bridge.receiver.budget import Priority
 from otel_bridge.receiver.decoding import UndecodableBody, WrongShape
@@ -328,7 +329,7 @@ def _target(request: httpx.Request) -> bytes:
 
 
 def _named(route: Route, error: SourceUnreachable | SourceFailed) -> SourceError:
-    return type(error)(f"{route.label}: {error}")
+    return advised(type(error)(f"{route.label}: {error}"))
 
 
 def _is_down(trouble: SourceError, answer: Answer | None) -> bool:

@@ -108,6 +108,8 @@ def _in_words(host: str, error: httpx.TransportError) -> str:
     if isinstance(error, (httpx.ConnectError, httpx.ProxyError)):
         return f"no connection to {host} ({tidy(str(error), '')})"
     # The text of the others is left out: it can quote what was received.
+    if isinstance(error, httpx.ProtocolError) and str(error).startswith("the answer is "):
+        return f"no HTTP/1.1 from {host}: {error}"  # in the words of http1.connection
     if isinstance(error, httpx.ProtocolError):
         return f"the answer of {host} ended too early, or was no HTTP"
     return f"the connection to {host} broke"

@@ -6,8 +6,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from otel_bridge import __version__
-from otel_bridge.errors import BridgeError, DestinationError, DestinationRefused, DestinationUnavailable
-from otel_bridge.exporter.destination import Protocol, Signal
+from otel_bridge.errors import BridgeError, DestinationError, DestinationRefused
+from otel_bridge.exporter.advice import advice_at_last
+from otel_bridge.exporter.destination import Signal
 from otel_bridge.service.assembly import otlp_exporter
 from otel_bridge.service.finding import Finding, failed, note, ok
 from otel_bridge.signals import Delivery, LogRecord, Resource, Scope, Severity, Span, SpanKind
@@ -24,11 +25,6 @@ CHECK_NAME: Final = "otel_bridge.check"
 """The scope, the span's name and the log record's event name of a test record."""
 
 _NS_PER_MS: Final = 1_000_000
-_GRPC_PORT: Final = ":4317"
-_HTTP_PORT: Final = ":4318"
-_NOT_HTTP_2: Final = "Failed parsing HTTP/2"
-"""What gRPC says where an HTTP/1 server answers."""
-
 _BODY: Final = "test record of `otel-bridge check`; it is no tool call"
 
 
@@ -44,11 +40,16 @@ async def check_destination(settings: Settings, exporter: OtlpExporter, signal: 
                 text = f"{label}: not taken there; spans go alone"
                 return note("destination", text, "OTEL_BRIDGE_SIGNALS=traces says so", signal.value)
             todo = f"leave {signal.value} out of OTEL_BRIDGE_SIGNALS, or give it an endpoint of its own"
-            return failed("destination", f"{label}: {error}", todo, signal.value)
-        return failed("destination", f"{label}: {error}", what_to_do(error, destination), signal.value)
+            return failed("destination", f"{label}: {error.fact}", todo, signal.value)
+        return _failed(label, error, destination, signal)
     except BridgeError as error:
-        return failed("destination", f"{label}: {error}", what_to_do(error, destination), signal.value)
+        return _failed(label, error, destination, signal)
     return ok("destination", f"{label}: accepts an empty request", signal.value)
+
+
+def _failed(label: str, error: BridgeError, destination: Destination, signal: Signal) -> Finding:
+    todo = advice_at_last(error, destination)
+    return failed("destination", f"{label}: {error.fact}", todo, signal.value)
 
 
 async def check_record(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
@@ -64,7 +65,8 @@ async def check_record(settings: Settings, clock: Clock) -> AsyncIterator[Findin
         outcome = await exporter.export([record])
     except DestinationError as error:
         signal = Signal.TRACES if Signal.TRACES in settings.signals else Signal.LOGS
-        yield failed("record", f"test record: {error}", what_to_do(error, settings.destination(signal)))
+        todo = advice_at_last(error, settings.destination(signal))
+        yield failed("record", f"test record: {error.fact}", todo)
         return
     finally:
         await exporter.aclose()
@@ -116,17 +118,3 @@ def marked_record(settings: Settings, now_ms: int) -> Delivery:
         span=span if traces else None,
         log=log if logs else None,
     )
-
-
-def what_to_do(error: BridgeError, destination: Destination) -> str:
-    """What a person can do about a destination that does not take a request."""
-    grpc = destination.protocol is Protocol.GRPC
-    if grpc and destination.endpoint.endswith(_HTTP_PORT):
-        return "port 4318 is OTLP over HTTP: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or port 4317"
-    if grpc and _NOT_HTTP_2 in str(error):
-        return "it speaks no gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or take its gRPC port"
-    if not grpc and _GRPC_PORT in destination.endpoint:
-        return "port 4317 is OTLP over gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, or port 4318"
-    if isinstance(error, DestinationUnavailable):
-        return "see whether it is up and reachable from here; OTEL_EXPORTER_OTLP_ENDPOINT says where it is"
-    return "see OTEL_EXPORTER_OTLP_ENDPOINT, and OTEL_EXPORTER_OTLP_HEADERS for its key"

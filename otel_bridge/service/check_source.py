@@ -33,6 +33,7 @@ _SOURCE_S: Final = 30
 _CLOCK_MS: Final = 3_000
 _CLOCK_WRONG_MS: Final = 60_000
 # Source: the vendor's page on rate limits, requests of an organisation in a minute.
+_OF_A_KEY: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _SMALL_PLAN: Final = 2_000
 _LARGE_PLAN: Final = 10_000
 
@@ -57,7 +58,7 @@ async def check_source(
     except TimeoutError:
         yield _no_answer(label, project, budget)
     except BridgeError as error:
-        yield failed("source", f"{label}: {error}", _todo(error), project.name)
+        yield failed("source", f"{label}: {error.fact}", _todo(error), project.name)
     else:
         held = "with calls in the last hour" if page.entries else "no calls in the last hour"
         which = " that match its filters" if project.filters else ""
@@ -84,6 +85,8 @@ def _no_answer(label: str, project: ProjectSettings, budget: Budget) -> Finding:
 
 def _todo(error: BridgeError) -> str:
     """What the error's own text does not say already."""
+    if error.advice:
+        return error.advice
     if isinstance(error, SourceUnreachable):
         return (
             "see whether this machine reaches that address (name, firewall, HTTPS_PROXY, SSL_CERT_FILE), "
@@ -99,6 +102,8 @@ def _todo(error: BridgeError) -> str:
 def _todo_refused(error: SourceRefused) -> str:
     if error.wrong_address:
         return "mend COMPOSIO_BASE_URL (base_url): what answers there is not Composio's API"
+    if error.status not in _OF_A_KEY:
+        return "report it with what Composio says: the request does not depend on any setting of yours"
     if error.status == HTTPStatus.FORBIDDEN:
         return "give the key that permission in the Composio dashboard, or take another key"
     return "take a project API key (ak_…) from the Composio dashboard, and see COMPOSIO_BASE_URL"

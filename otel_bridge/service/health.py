@@ -240,13 +240,15 @@ class Health(Observer):
     def _failed(self, project: str, error: BridgeError, now_ms: int) -> None:
         code = _code_of(error)
         at_once = code in {Code.SOURCE_REFUSED, Code.DESTINATION_REFUSED}
-        advice = WRONG_ADDRESS if isinstance(error, SourceRefused) and error.wrong_address else ""
+        advice = f"{error.advice[:1].upper()}{error.advice[1:]}." if error.advice else ""
+        if isinstance(error, SourceRefused) and error.wrong_address:
+            advice = WRONG_ADDRESS
         trouble = self._of(project).trouble
         known = trouble.get(code)
         if known is None:
-            trouble[code] = _Trouble(code, str(error), now_ms, now_ms, at_once=at_once, advice=advice)
+            trouble[code] = _Trouble(code, error.fact, now_ms, now_ms, at_once=at_once, advice=advice)
         else:
-            known.again(str(error), now_ms, at_once=at_once, advice=advice)
+            known.again(error.fact, now_ms, at_once=at_once, advice=advice)
 
     def _delivered(self, known: _Project) -> None:
         known.trouble.pop(Code.DESTINATION_FAILING, None)

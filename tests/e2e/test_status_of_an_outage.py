@@ -54,3 +54,22 @@ async def test_a_destination_that_takes_nothing_is_told_while_it_lasts(tmp_path:
         finally:
             service.terminate()
             await finish(service, 15)
+
+
+async def test_the_log_and_status_name_what_a_person_can_mend(tmp_path: Path) -> None:
+    async with RecordingSink() as sink, emulator("--logs", "40", folder=tmp_path) as base_url:
+        env = environment(
+            tmp_path,
+            COMPOSIO_API_KEY=KEY,
+            COMPOSIO_BASE_URL=base_url,
+            OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{sink.http_endpoint}/v1/traces",
+            OTEL_BRIDGE_SIGNALS="traces",
+        )
+        page = {"server": "nginx", "content-type": "text/html"}
+        sink.http_answers.extend([HttpAnswer(403, b"<html>no</html>", page)] * 200)
+        done = await run("run", "--once", env=env)
+        assert done.status == 1
+        for said in (done.err, (await run("status", env=env)).out):
+            assert "said by what stands before the receiver (nginx)" in said
+            assert "or correct OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" in said
+            assert "OTEL_EXPORTER_OTLP_HEADERS" not in said

@@ -16,9 +16,6 @@ from recording_sink import HttpAnswer
 
 from otel_bridge import __version__
 from otel_bridge.cli.main import run
-from otel_bridge.errors import DestinationUnavailable
-from otel_bridge.exporter.destination import Signal
-from otel_bridge.service.check_destination import what_to_do
 from otel_bridge.service.check_machine import check_listen
 from otel_bridge.settings import load
 
@@ -238,22 +235,6 @@ def test_a_run_into_a_destination_that_lacks_a_signal_names_the_setting(
     around.sink.http_answers.extend(HttpAnswer(status=404) for _ in range(20))
     assert run(["run", "--once"]) == 1
     assert "OTEL_BRIDGE_SIGNALS asks for logs: leave it out there" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("protocol", "port", "words"),
-    [
-        ("grpc", "4318", "port 4318 is OTLP over HTTP"),
-        ("http/protobuf", "4317", "port 4317 is OTLP over gRPC"),
-    ],
-)
-def test_the_port_of_the_other_protocol(protocol: str, port: str, words: str) -> None:
-    values = {
-        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
-    }
-    destination = load(environ=values).destination(Signal.TRACES)
-    assert words in what_to_do(DestinationUnavailable("x"), destination)
 
 
 def test_an_http_server_that_is_asked_by_grpc(

@@ -14,6 +14,7 @@ from signal_samples import a_delivery, a_log, some_deliveries
 from simulated_clock import SimulatedClock
 
 from otel_bridge.errors import DestinationError, DestinationRefused, DestinationUnavailable
+from otel_bridge.exporter.advice import AdvisedSender
 from otel_bridge.exporter.destination import Destination, Protocol, Signal
 from otel_bridge.exporter.grpc_sender import GrpcSender
 from otel_bridge.exporter.http_sender import HttpSender
@@ -478,7 +479,8 @@ async def test_a_probe_sends_nothing_and_closing_closes() -> None:
 async def test_the_sender_is_the_one_of_the_protocol() -> None:
     for protocol, kind in ((Protocol.HTTP, HttpSender), (Protocol.GRPC, GrpcSender)):
         sender = sender_for(Destination(Signal.LOGS, protocol, "http://localhost:1"))
-        assert isinstance(sender, kind)
+        assert isinstance(sender, AdvisedSender)
+        assert isinstance(sender.sender, kind)
         await sender.aclose()
 
 

@@ -126,8 +126,37 @@ async def test_a_refusal_is_not_asked_again(client: LogsClient, source: FakeSour
 async def test_a_refusal_says_what_a_person_can_do(
     client: LogsClient, source: FakeSource, status: int, words: str
 ) -> None:
-    source.then(status)
+    source.then(status, json={"error": {"message": "No."}})
     assert words in str(await error_of(client))
+
+
+CHALLENGE = {"server": "cloudflare", "cf-mitigated": "challenge", "content-type": "text/html"}
+
+
+@pytest.mark.parametrize("status", [401, 403, 451])
+@pytest.mark.parametrize(
+    ("answer", "who"),
+    [
+        ({"text": HTML, "headers": CHALLENGE}, "(cloudflare)"),
+        ({"text": "error code: 1020", "headers": {"server": "cloudflare"}}, "(cloudflare)"),
+        ({"text": "<html>403 Forbidden</html>", "headers": {"server": "nginx/1.25"}}, "(nginx)"),
+        ({"text": "Access denied", "headers": {"via": "1.1 squid.corp (squid/6)"}}, "(squid)"),
+        ({"text": "", "headers": {"server": "awselb/2.0"}}, "(awselb)"),
+        ({"json": {"message": "Forbidden"}, "headers": {"x-amzn-errortype": "ForbiddenException"}}, ""),
+        ({"json": {"success": False, "errors": []}}, ""),
+        ({"text": ""}, ""),
+    ],
+)
+async def test_what_stands_before_composio_says_nothing_of_the_key(
+    client: LogsClient, source: FakeSource, status: int, answer: dict[str, Any], who: str
+) -> None:
+    source.then(status, **answer)
+    error = await error_of(client)
+    assert isinstance(error, SourceFailed), "it may pass, and no other key would help"
+    assert f"{status} by what stands before Composio {who}".rstrip() in error.fact
+    assert "permission" not in str(error)
+    assert "is not accepted" not in str(error)
+    assert "let this machine through there" in error.advice
 
 
 @pytest.mark.parametrize(

@@ -68,14 +68,14 @@ async def test_the_next_request_has_the_new_key(
 async def test_a_refused_request_is_made_again_with_the_key_that_the_file_has_now(
     client: LogsClient, source: FakeSource, file: KeyFile, status: int
 ) -> None:
-    source.then(status).then(json={"logs": []})
+    source.then(status, json={"error": {"message": "No."}}).then(json={"logs": []})
     file.now = SecretStr("ak_newer")
     await client.list_page(from_ms=1, to_ms=2)
     assert keys(source) == ["ak_old", "ak_newer"]
 
 
 async def test_a_key_that_is_still_the_file_s_stays_refused(client: LogsClient, source: FakeSource) -> None:
-    source.then(401)
+    source.then(401, json={"error": {"message": "No."}})
     with pytest.raises(SourceRefused, match="COMPOSIO_API_KEY_FILE"):
         await client.list_page(from_ms=1, to_ms=2)
     assert len(source.requests) == 1

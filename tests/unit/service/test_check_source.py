@@ -10,6 +10,7 @@ from simulated_clock import SimulatedClock
 from otel_bridge.emulator import EmulatorOptions, EmulatorServer
 from otel_bridge.emulator.faults import Fault
 from otel_bridge.errors import SettingsError, SourceBusy, SourceFailed, SourceRefused, SourceUnreachable
+from otel_bridge.receiver.advice import advised
 from otel_bridge.receiver.budget import Budget, Priority
 from otel_bridge.service import check_source as checking
 from otel_bridge.service.check_source import check_source
@@ -87,6 +88,15 @@ def test_a_clock_that_differs_is_said_with_what_to_do(ahead_ms: int | None, stat
         (SourceRefused("x", 401), "project API key"),
         (SourceRefused("x", 404), "mend COMPOSIO_BASE_URL"),
         (SourceRefused("x", 302), "mend COMPOSIO_BASE_URL"),
+        (SourceRefused("x", 405), "mend COMPOSIO_BASE_URL"),
+        (SourceRefused("x", 422), "report it"),
+        (advised(SourceUnreachable("no connection to x (connection refused)")), "correct COMPOSIO_BASE_URL"),
+        (advised(SourceUnreachable("no connection to x (name or service not known)")), "resolve names"),
+        (advised(SourceUnreachable("no whole answer from x within 30 s")), "a firewall"),
+        (advised(SourceUnreachable("no connection to x (self-signed certificate)")), "SSL_CERT_FILE"),
+        (advised(SourceUnreachable("x ([SSL: WRONG_VERSION_NUMBER] wrong version)")), "write http:// in"),
+        (advised(SourceUnreachable("no HTTP/1.1 from x: the answer is a TLS alert")), "write https:// in"),
+        (advised(SourceRefused("x was answered with 407", 407)), "HTTPS_PROXY"),
         (SettingsError("says it itself"), ""),
     ],
 )

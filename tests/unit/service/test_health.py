@@ -111,6 +111,18 @@ def test_another_key_is_no_advice_where_no_composio_answers(status: int, to_do: 
     assert reason.to_do == (to_do or TO_DO[Code.SOURCE_REFUSED])
 
 
+def test_the_advice_of_an_error_takes_the_place_of_its_codes() -> None:
+    made = health()
+    error = DestinationRefused("its certificate is not trusted")
+    error.advice = "set OTEL_EXPORTER_OTLP_CERTIFICATE"
+    made.delivery_failed("p", error, START)
+    (reason,) = made.readiness(START)
+    assert (reason.message, reason.to_do) == (
+        "its certificate is not trusted",
+        "Set OTEL_EXPORTER_OTLP_CERTIFICATE.",
+    )
+
+
 def test_a_start_that_fails_says_why_before_that_is_told_by_itself() -> None:
     made = health(polled=False)
     (reason,) = made.readiness(START + S)
