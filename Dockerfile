@@ -59,7 +59,7 @@ ENV PATH=/opt/otel-bridge/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     XDG_STATE_HOME=/var/lib \
-    OTEL_BRIDGE_LISTEN=0.0.0.0:8790
+    OTEL_BRIDGE_LISTEN=[::]:8790
 WORKDIR /var/lib/otel-bridge
 VOLUME /var/lib/otel-bridge
 EXPOSE 8790

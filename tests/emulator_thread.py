@@ -26,7 +26,7 @@ class Surroundings:
 
 
 @contextmanager
-def surroundings(logs: int = 30) -> Iterator[Surroundings]:
+def surroundings(logs: int = 30, host: str = "127.0.0.1") -> Iterator[Surroundings]:
     """Serve for as long as the block runs."""
     ready: list[Surroundings] = []
     started = threading.Event()
@@ -34,8 +34,8 @@ def surroundings(logs: int = 30) -> Iterator[Surroundings]:
 
     async def serve() -> None:
         async with AsyncExitStack() as stack:
-            server = await stack.enter_async_context(EmulatorServer(EmulatorOptions(logs=logs)))
-            sink = await stack.enter_async_context(RecordingSink())
+            server = await stack.enter_async_context(EmulatorServer(EmulatorOptions(logs=logs, host=host)))
+            sink = await stack.enter_async_context(RecordingSink(host=host))
             ready.append(Surroundings(server.base_url, server.store.log_ids(), sink))
             ending = asyncio.Event()
             stop.append((asyncio.get_running_loop(), ending))

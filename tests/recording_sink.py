@@ -68,13 +68,14 @@ class Received:
 
 
 class RecordingSink:
-    """Listens on 127.0.0.1 with ports of its own, for as long as its context lasts.
+    """Listens on loopback with ports of its own, for as long as its context lasts.
 
     Args:
         http_tls: Serve HTTPS with this.
         grpc_tls: Serve gRPC over TLS with these.
         most_grpc_bytes: The largest gRPC message that it takes; servers have 4 MiB by default, and -1 is
             without limit.
+        host: The address it listens on.
     """
 
     def __init__(
@@ -82,7 +83,10 @@ class RecordingSink:
         http_tls: ssl.SSLContext | None = None,
         grpc_tls: grpc.ServerCredentials | None = None,
         most_grpc_bytes: int = -1,
+        host: str = "127.0.0.1",
     ) -> None:
+        self._host = host
+        self._name = "localhost" if host == "127.0.0.1" else f"[{host}]"
         self.received: list[Received] = []
         self.http_answers: deque[HttpAnswer] = deque()
         """Answers to the next POSTs; once they are used up, all is accepted."""
@@ -99,7 +103,7 @@ class RecordingSink:
         self.grpc_port = 0
 
     async def __aenter__(self) -> Self:
-        self._http = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._http_tls)
+        self._http = await asyncio.start_server(self._serve, self._host, 0, ssl=self._http_tls)
         self.http_port = self._http.sockets[0].getsockname()[1]
         self._grpc = grpc.aio.server(
             options=(
@@ -112,10 +116,11 @@ class RecordingSink:
             self._grpc.add_generic_rpc_handlers(
                 (grpc.method_handlers_generic_handler(service, {"Export": handler}),)
             )
+        address = f"[{self._host}]:0" if ":" in self._host else f"{self._host}:0"
         if self._grpc_tls is None:
-            self.grpc_port = self._grpc.add_insecure_port("127.0.0.1:0")
+            self.grpc_port = self._grpc.add_insecure_port(address)
         else:
-            self.grpc_port = self._grpc.add_secure_port("127.0.0.1:0", self._grpc_tls)
+            self.grpc_port = self._grpc.add_secure_port(address, self._grpc_tls)
         await self._grpc.start()
         return self
 
@@ -128,12 +133,12 @@ class RecordingSink:
     @property
     def http_endpoint(self) -> str:
         """The base URL for OTLP over HTTP."""
-        return f"{'https' if self._http_tls else 'http'}://localhost:{self.http_port}"
+        return f"{'https' if self._http_tls else 'http'}://{self._name}:{self.http_port}"
 
     @property
     def grpc_endpoint(self) -> str:
         """The URL for OTLP over gRPC."""
-        return f"{'https' if self._grpc_tls else 'http'}://localhost:{self.grpc_port}"
+        return f"{'https' if self._grpc_tls else 'http'}://{self._name}:{self.grpc_port}"
 
     def spans(self) -> Iterator[tuple[Resource, InstrumentationScope, Span]]:
         """Every span received, with its resource and scope."""

@@ -6,32 +6,43 @@ It reads the environment alone: a settings file that sets ``http.listen`` takes 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import sys
 
 TIMEOUT_S = 4.0
-ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}  # noqa: S104 - what is asked, not what is listened on
+# Where all addresses are listened on, the machine may have those of one family alone.
+ANY = {"0.0.0.0": ("127.0.0.1",), "::": ("127.0.0.1", "::1")}  # noqa: S104 - what is asked, not what is listened on
 OK = 200
 
 
 def main() -> int:
     """Ask once."""
-    listen = os.environ.get("OTEL_BRIDGE_LISTEN", "127.0.0.1:8790").strip()
+    # The bridge takes the same off a value: white space and the quotes of an env file.
+    listen = os.environ.get("OTEL_BRIDGE_LISTEN", "127.0.0.1:8790").strip().strip("\"'").strip()
     if not listen:
         return 0
     host, _, port = listen.rpartition(":")
-    connection = http.client.HTTPConnection(ANY.get(host, host.strip("[]")), int(port), timeout=TIMEOUT_S)
+    host = host.strip("[]")
+    said: object = "no address"
+    for each in ANY.get(host, (host,)):
+        said = asked(each, port)
+        if isinstance(said, int):
+            break
+    sys.stdout.write(f"/livez at {listen}: {said}\n")
+    return 0 if said == OK else 1
+
+
+def asked(host: str, port: str) -> int | str:
+    """The status of the answer, or why there is none."""
     try:
-        connection.request("GET", "/livez")
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        sys.stdout.write(f"/livez at {listen}: {error}\n")
-        return 1
-    finally:
-        connection.close()
-    sys.stdout.write(f"/livez at {listen}: {status}\n")
-    return 0 if status == OK else 1
+        connection = http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S / 2)
+        with contextlib.closing(connection):
+            connection.request("GET", "/livez")
+            return connection.getresponse().status
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return str(error)
 
 
 if __name__ == "__main__":

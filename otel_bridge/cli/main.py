@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import sys
 
 import typer
 
+from otel_bridge.cli import streams
 from otel_bridge.cli.commands import commands
 from otel_bridge.environment import trimmed
 from otel_bridge.errors import BridgeError, SettingsError, unforeseen
@@ -15,6 +15,7 @@ from otel_bridge.errors import BridgeError, SettingsError, unforeseen
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 _EXIT_INTERRUPTED = 130
+_INSTALLS = "--install-completion"  # Typer's own: it writes into the home folder
 # Typer brings its own copy of click in some versions and uses the installed one in others; its public
 # BadParameter leads to the classes of whichever it is.
 _UsageError: type[Exception]
@@ -24,13 +25,16 @@ _UsageError, _ClickException = typer.BadParameter.__mro__[1:3]
 
 def main() -> None:
     """Run one command and exit. 0 done, 1 something was not, 2 the words or the settings are wrong."""
+    streams.prepare()
     # Modules, classes and schemas live as long as the process. Collecting garbage around them again and again
     # took an eighth of a drain's time.
     gc.freeze()
     # A record's values hold no cycles: looking for some after every 700 of them takes another 4 %.
     gc.set_threshold(10_000, 10, 10)
     # A script that Windows saved gives its last word a carriage return.
-    sys.exit(run([trimmed(each) for each in sys.argv[1:]]))
+    status = run([trimmed(each) for each in sys.argv[1:]])
+    sys.stdout.flush()
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one return a kind of end
@@ -51,15 +55,10 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one return a kind of en
         return _say(_text(error), EXIT_USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return _EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has gone; keep Python from saying so on the way out.
-        sys.stderr.close()
-        return EXIT_FAILED
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            return _say("standard output can't be written: no space left", EXIT_FAILED)
-        return _say(str(unforeseen(error)), EXIT_FAILED)
     except Exception as error:  # noqa: BLE001 - no traceback reaches a person
+        if _INSTALLS in arguments and isinstance(error, (OSError, RuntimeError)):
+            why = getattr(error, "strerror", None) or "there is no home folder"
+            return _say(f"{_INSTALLS}: the files of the shell can't be written: {why}", EXIT_FAILED)
         return _say(str(unforeseen(error)), EXIT_FAILED)
     return outcome if isinstance(outcome, int) else 0
 

@@ -23,5 +23,9 @@ def program() -> str:
 
 def _short(path: Path) -> str:
     """Relative to where the person is, where that is below."""
+    try:
+        here = Path.cwd()
+    except OSError:  # the folder is gone
+        return str(path)
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - a link into another folder stays as it is
-    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)
+    return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)

@@ -16,6 +16,7 @@ from otel_bridge.emulator.generation import generate
 from otel_bridge.emulator.live import LiveSource
 from otel_bridge.emulator.store import LogStore
 from otel_bridge.errors import SettingsError
+from otel_bridge.listening import listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -172,19 +173,11 @@ def _live(options: EmulatorOptions) -> LiveSource:
 
 def _listen(host: str, port: int) -> socket.socket:
     """Bind here and not in uvicorn, which ends the process where the address can't be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off only where the socket says that it is TCP; else each answer's body
-    # waits 40 ms for the acknowledgement of its headers.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except (OSError, OverflowError) as error:
-        listener.close()
+        return listener(host, port, _BACKLOG)
+    except (OSError, OverflowError, ValueError) as error:  # ValueError: no host name
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise SettingsError(
             f"the emulator can't listen on {host} port {port}: {reason}; "
             "give another --host or --port (0 takes a free one)"
         ) from None
-    return listener

@@ -27,8 +27,21 @@ _SQLITE: Final = "sqlite:///"
 
 
 def default_state_url() -> str:
-    """The ledger in the platform's state folder, such as ``sqlite:////…/otel-bridge/ledger.db``."""
-    return _SQLITE + str(platformdirs.user_state_path("otel-bridge", appauthor=False) / "ledger.db")
+    """The ledger in the platform's state folder, such as ``sqlite:////…/otel-bridge/ledger.db``.
+
+    Raises:
+        SettingsError: This user has no home folder, such as a container's user of any number.
+    """
+    try:
+        folder = platformdirs.user_state_path("otel-bridge", appauthor=False)
+    except RuntimeError:
+        folder = Path("~")
+    if not folder.is_absolute():
+        raise SettingsError(
+            "OTEL_BRIDGE_STATE is not set, and this user has no home folder (HOME) for the ledger: "
+            f"it takes {STATE_FORM}"
+        )
+    return f"{_SQLITE}{folder / 'ledger.db'}"
 
 
 def masked_url(url: str) -> str:

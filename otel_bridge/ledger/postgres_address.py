@@ -54,6 +54,7 @@ def read_address(url: str) -> Address:
     # A password that is not encoded spills into its neighbours, which errors quote.
     if "@" in host + name or not re.fullmatch(r"\d+(,\d+)*", port):
         raise wrong
+    shown = f"[{host}]" if ":" in host else host
     settings: dict[str, str | int | None] = {
         "connect_timeout": CONNECT_S,
         "application_name": "otel-bridge",
@@ -68,6 +69,6 @@ def read_address(url: str) -> Address:
     settings["client_encoding"] = "utf8"
     return Address(
         make_conninfo("", **settings),
-        f"postgresql://{host}:{port}/{name}",
+        f"postgresql://{shown}:{port}/{name}",
         tuple(str(parts[key]) for key in _SECRETS if parts.get(key)),
     )

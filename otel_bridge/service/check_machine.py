@@ -6,7 +6,6 @@ import asyncio
 import errno
 import fcntl
 import os
-import socket
 import tempfile
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +14,7 @@ import httpx
 from otel_bridge.counting import counted
 from otel_bridge.errors import BridgeError
 from otel_bridge.ledger.place import is_postgres, masked_url, sqlite_path
+from otel_bridge.listening import listener
 from otel_bridge.service.finding import Finding, failed, note, ok
 from otel_bridge.service.status import read_status
 from otel_bridge.settings.kinds import is_loopback
@@ -117,12 +117,9 @@ async def check_listen(settings: Settings) -> AsyncIterator[Finding]:
 
 def _why_not_bound(host: str, port: int) -> OSError | None:
     try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
-            with socket.socket(family, kind, protocol) as tried:
-                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                tried.bind(address)
+        listener(host, port, 1).close()
+    except UnicodeError:
+        return OSError(0, "no host name")
     except OSError as error:
         return error
     return None
@@ -130,7 +127,7 @@ def _why_not_bound(host: str, port: int) -> OSError | None:
 
 async def _is_a_bridge(host: str, port: int) -> bool:
     """Whether what listens there answers as the endpoints do."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    host = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
     shown = f"[{host}]" if ":" in host else host
     try:
         async with httpx.AsyncClient(timeout=_LIVEZ_S, trust_env=False) as client:

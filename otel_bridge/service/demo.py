@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from otel_bridge.counting import counted
 from otel_bridge.emulator.options import EmulatorOptions
 from otel_bridge.emulator.server import EmulatorServer
+from otel_bridge.exporter.destination import public_url
 from otel_bridge.exporter.fan_out import FanOut
 from otel_bridge.exporter.terminal import Look, TerminalExporter
 from otel_bridge.ledger import MemoryLedger
@@ -123,7 +124,7 @@ async def demo(console: Console, clock: Clock, program: str, *, keep_running: bo
 
 def _settings(base_url: str) -> Settings:
     """The person's own settings, with the emulator as the one project."""
-    given = load()
+    given = load(environ={**os.environ, "OTEL_BRIDGE_STATE": "sqlite:///ledger.db"})  # it is in memory
     project = ProjectSettings(
         name="demo", api_key=SecretStr("ak_demo"), base_url=base_url, start="30m", service_name="composio"
     )
@@ -142,7 +143,7 @@ def _open(console: Console, base_url: str, target: str | None) -> None:
         "the bridge collects them and draws each trace as a backend would show it.\n"
     )
     if target is not None:
-        console.print(f"They are delivered to [bold]{target}[/] as well.\n", highlight=False)
+        console.print(f"They are delivered to {public_url(target)} as well.\n", markup=False, highlight=False)
 
 
 def _close(console: Console, terminal: _Counted, target: str | None, program: str) -> None:

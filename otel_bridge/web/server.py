@@ -10,19 +10,20 @@ import asyncio
 import contextlib
 import errno
 import logging
-import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
 from otel_bridge.errors import EndpointsUnavailable
+from otel_bridge.listening import listener
 from otel_bridge.service.logs import event
 from otel_bridge.settings.kinds import is_loopback
 from otel_bridge.web.app import create_app
 from otel_bridge.web.protocol import BoundedProtocol
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Generator
 
     from otel_bridge.service.running import Running
@@ -57,19 +58,19 @@ async def endpoints(running: Running) -> AsyncIterator[None]:
         return
     host, port = _address(http.listen)
     try:
-        listener = _listen(host, port)
+        listening = _listen(host, port)
     except EndpointsUnavailable as error:
         if "listen" in http.model_fields_set:
             raise
         event(logging.WARNING, "endpoints_off", str(error), listen=http.listen)
         yield
         return
-    async with _served(running, listener, host):
+    async with _served(running, listening, host):
         yield
 
 
 @asynccontextmanager
-async def _served(running: Running, listener: socket.socket, host: str) -> AsyncIterator[None]:
+async def _served(running: Running, listening: socket.socket, host: str) -> AsyncIterator[None]:
     config = uvicorn.Config(
         create_app(running, host),
         http=BoundedProtocol,
@@ -86,8 +87,8 @@ async def _served(running: Running, listener: socket.socket, host: str) -> Async
         timeout_graceful_shutdown=_GRACE_S,
     )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]), name="endpoints")
-    where, port = listener.getsockname()[:2]
+    serving = asyncio.create_task(server.serve(sockets=[listening]), name="endpoints")
+    where, port = listening.getsockname()[:2]
     url = f"http://[{where}]:{port}" if ":" in where else f"http://{where}:{port}"
     running.url = url
     event(logging.INFO, "endpoints", f"status and metrics at {url}/", url=url)
@@ -107,7 +108,7 @@ async def _served(running: Running, listener: socket.socket, host: str) -> Async
         if late:
             serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
-        listener.close()
+        listening.close()
 
 
 def _address(listen: str) -> tuple[str, int]:
@@ -117,24 +118,19 @@ def _address(listen: str) -> tuple[str, int]:
 
 def _listen(host: str, port: int) -> socket.socket:
     """Listen here and not in uvicorn, which ends the process where the address can't be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off only where the socket says that it is TCP.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except (OSError, TypeError) as error:  # TypeError: a name that is no host name
-        listener.close()
+        made = listener(host, port, _BACKLOG)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that is no host name
+        shown = f"[{host}]" if ":" in host else host
         raise EndpointsUnavailable(
-            f"OTEL_BRIDGE_LISTEN is '{host}:{port}': {_why(error)}; set it to another address "
+            f"OTEL_BRIDGE_LISTEN is '{shown}:{port}': {_why(error)}; set it to another address "
             "(port 0 takes a free one), or to nothing for no endpoints"
         ) from None
-    listener.setblocking(False)  # noqa: FBT003 - the name says what it takes
-    return listener
+    made.setblocking(False)  # noqa: FBT003 - the name says what it takes
+    return made
 
 
-def _why(error: OSError | TypeError) -> str:
+def _why(error: OSError | UnicodeError) -> str:
     if isinstance(error, OSError):
         if error.errno == errno.EADDRINUSE:
             return "another program listens there"

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from otel_bridge.listening import listener
+
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "docker"
@@ -100,12 +103,30 @@ def test_health_is_what_livez_says(status: int, outcome: int) -> None:
         # It asks this machine whatever is listened on.
         assert health(f"0.0.0.0:{port}") == outcome
         assert health(f"127.0.0.1:{port}") == outcome
+        assert health(f"[::]:{port}") == outcome
+        assert health(f"'[::]:{port}'\r") == outcome
 
 
 def test_nobody_there_is_not_healthy() -> None:
     with answering(200) as port:
         pass
     assert health(f"127.0.0.1:{port}") == 1
+
+
+def test_health_is_asked_over_ipv6_where_that_is_all_there_is() -> None:
+    with listener("::1", 0, 1) as there:
+        port = there.getsockname()[1]
+        answering_there = threading.Thread(target=_answer_once, args=(there,))
+        answering_there.start()
+        assert health(f"[::]:{port}") == 0
+        answering_there.join()
+
+
+def _answer_once(there: socket.socket) -> None:
+    connection, _ = there.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 
 
 def test_with_the_endpoints_off_there_is_nothing_to_ask() -> None:
