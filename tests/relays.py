@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class Relay:
@@ -11,14 +14,16 @@ class Relay:
 
     Args:
         port: Where they go.
+        tls: How it is spoken to; None for clear text.
 
     Attributes:
         port: Where it listens.
         opened: How many connections were opened.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._to = port
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._forgotten: set[int] = set()
@@ -35,7 +40,7 @@ class Relay:
         self._cuts = times
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -94,13 +99,14 @@ class TunnelProxy(Relay):
     Args:
         port: Where requests without a tunnel go.
         refuses: The status that CONNECT is answered with in place of 200.
+        tls: How it is spoken to; None for clear text.
 
     Attributes:
         heads: The first request of each connection, up to its empty line.
     """
 
-    def __init__(self, port: int = 0, refuses: int | None = None) -> None:
-        super().__init__(port)
+    def __init__(self, port: int = 0, refuses: int | None = None, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(port, tls)
         self._refuses = refuses
         self.heads: list[str] = []
 

@@ -47,6 +47,7 @@ class Destination:
         certificate: A PEM file of the authorities to trust in place of the built-in ones.
         client_key: A PEM file, for mTLS; goes with ``client_certificate``.
         insecure: gRPC without TLS, where the endpoint has no scheme that says so.
+        connection_age_s: For so many seconds a connection is used for new requests; None for no bound.
         set_by: What a person has set each of these by, by the end of its variable's name (``ENDPOINT``).
     """
 
@@ -60,6 +61,7 @@ class Destination:
     client_key: str | None = None
     client_certificate: str | None = None
     insecure: bool = False
+    connection_age_s: float | None = None
     set_by: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def variable(self, name: str) -> str:
@@ -147,6 +149,7 @@ def destination_from(
         gzip=_choice(values.read("COMPRESSION"), {"gzip": True, "none": False}, default=True),
         timeout_ms=_timeout(values.read("TIMEOUT")),
         insecure=_choice(values.read("INSECURE"), {"true": True, "false": False}, default=False),
+        connection_age_s=None,
         set_by=values.found,
         **_certificates(values, Marks() if marks is None else marks),
     )

@@ -18,7 +18,7 @@ import grpc.aio
 from otel_bridge._version import __version__
 from otel_bridge.errors import SettingsError
 from otel_bridge.exporter.grpc_tls import credentials
-from otel_bridge.network.proxy import proxy_for
+from otel_bridge.network.proxy import proxy_for, unusable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -111,13 +111,11 @@ class Channel:
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
         self._address = destination.endpoint.rpartition("://")[2]
+        self._age_s = destination.connection_age_s
         self._current: Opened | None = None
         self.proxy = proxy_for(f"{'https' if destination.tls else 'http'}://{self._address}")
         if self.proxy is not None and self.proxy.scheme != "http":
-            raise SettingsError(
-                f"{self.proxy.variable} in the environment can't be used with gRPC: takes an address such as "
-                "http://proxy.example:3128"
-            )
+            raise SettingsError(unusable(self.proxy.variable, "with gRPC"))
         # Read now: what can't be used is told of before anything is sent, and files may change later.
         files = (destination.certificate, destination.client_certificate, destination.client_key)
         self._credentials = credentials(*files) if destination.tls else None
@@ -125,6 +123,7 @@ class Channel:
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[Opened]:
         """The open channel, for one call."""
+        await self._renew_old()
         if self._current is None:
             self._current = self._open()
         opened = self._current
@@ -136,18 +135,25 @@ class Channel:
             if opened is not self._current:
                 await _close_unused(opened)
 
-    async def renew(self, silent: Opened | None = None) -> None:
+    async def renew(self, only: Opened | None = None) -> None:
         """Let the next call open a new channel; calls in flight end on the one that they have.
 
         Args:
-            silent: The channel that is to be replaced; where it has been already, nothing happens. None for
+            only: The channel that is to be replaced; where it has been already, nothing happens. None for
                 the one that is open, whichever it is.
         """
         old = self._current
-        if old is None or (silent is not None and silent is not old):
+        if old is None or (only is not None and only is not old):
             return
         self._current = None
         await _close_unused(old)
+
+    async def _renew_old(self) -> None:
+        opened = self._current
+        if opened is None or self._age_s is None:
+            return
+        if asyncio.get_running_loop().time() - opened.since_s >= self._age_s:
+            await self.renew(opened)
 
     async def aclose(self) -> None:
         """Close it at once; twice does no harm."""

@@ -35,10 +35,10 @@ from otel_bridge.exporter.sender import (
     one_line,
     read_response,
 )
-from otel_bridge.http1.transport import FreeListTransport
+from otel_bridge.http1.transport import transport_to
 from otel_bridge.http1.unpacking import ACCEPTED, unpacked
 from otel_bridge.network import trust
-from otel_bridge.network.proxy import proxy_for
+from otel_bridge.network.proxy import through_proxy
 from otel_bridge.times import format_seconds
 
 _KEPT_CONNECTIONS: Final = 4
@@ -62,6 +62,9 @@ class HttpSender:
     Args:
         destination: Where to.
         transport: What carries the requests, in place of the network.
+
+    Raises:
+        SettingsError: The environment names a proxy or authorities that can't be used.
     """
 
     def __init__(self, destination: Destination, transport: httpx.AsyncBaseTransport | None = None) -> None:
@@ -73,17 +76,18 @@ class HttpSender:
         self._headers["accept-encoding"] = ACCEPTED  # httpx would ask for what else is installed
         if destination.gzip:
             self._headers["content-encoding"] = "gzip"
-        # A transport that is given goes its own way.
-        proxy = None if transport else proxy_for(destination.endpoint)
-        self._through = proxy.through if proxy else ""
+        self._through = "" if transport else through_proxy(destination.endpoint)
         files = (destination.certificate, destination.client_certificate, destination.client_key)
         # Read now: what can't be used is told of before anything is sent, and files may change later.
         context = tls.context(*files) if destination.tls else None
-        if transport is None and proxy is None:
-            transport = FreeListTransport(_KEPT_CONNECTIONS, lambda: context or trust.context())
         self._client = httpx.AsyncClient(
-            transport=transport,
-            verify=context or False,  # that of a transport is its own
+            transport=transport
+            or transport_to(
+                destination.endpoint,
+                _KEPT_CONNECTIONS,
+                lambda: context or trust.context(),
+                age_s=destination.connection_age_s,
+            ),
             timeout=destination.timeout_ms / 1000,  # for each read and write; `send` bounds the whole
             follow_redirects=False,
         )

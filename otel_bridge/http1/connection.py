@@ -10,16 +10,14 @@ import asyncio
 import contextlib
 import errno
 import os
-import re
-import socket
-import ssl
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 import httpx
 
-_ATTEMPT_DELAY_S: Final = 0.25
-"""How long one address of a host may take before the next is tried beside it (RFC 8305, section 5)."""
+if TYPE_CHECKING:
+    import ssl
+
 _HELD_BYTES: Final = 256 * 1024
 """So much of a body waits for its reader; with more of it the server is not read from."""
 _FRAME_BYTES: Final = 100 * 1024
@@ -28,55 +26,6 @@ _FRAME_PER_BODY_BYTE: Final = 16
 _AT_ONCE_BYTES: Final = 64 * 1024
 """What asyncio buffers for a socket before it asks for a pause."""
 _FINAL: Final = 200
-_NO_WAY_OUT: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH}
-_ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
-
-
-async def connect(host: str, port: int, tls: ssl.SSLContext | None, timeout_s: float | None) -> Connection:
-    """Open a connection.
-
-    Args:
-        host: A name, or an address without brackets.
-        port: 1 to 65,535.
-        tls: How the server is verified; None for clear text.
-        timeout_s: Seconds for all of it; None for no bound.
-
-    Raises:
-        httpx.ConnectTimeout: It took longer.
-        httpx.ConnectError: There is none to be had.
-    """
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(timeout_s):
-            _, connection = await loop.create_connection(
-                Connection,
-                host,
-                port,
-                ssl=tls,
-                server_hostname=host if tls else None,
-                happy_eyeballs_delay=_ATTEMPT_DELAY_S,
-            )
-    except TimeoutError as error:
-        raise httpx.ConnectTimeout(str(error)) from error
-    except (OSError, UnicodeError) as error:
-        raise httpx.ConnectError(_why(error)) from error
-    return connection
-
-
-def _why(error: Exception) -> str:
-    """Why there is no connection, in the system's words without asyncio's: "connection refused"."""
-    plain = isinstance(error, OSError) and not isinstance(error, (ssl.SSLError, socket.gaierror))
-    number = error.errno if isinstance(error, OSError) and plain else None
-    if number:
-        return os.strerror(number).lower()
-    if isinstance(error, socket.gaierror):
-        return (error.strerror or str(error)).lower()
-    # Of a name with several addresses asyncio tells all failures, in one text.
-    numbers = {int(number) for number in _ERRNO.findall(str(error))} if plain else set()
-    # A kind of address that this machine has not says nothing of the server: a container often has no IPv6.
-    numbers = (numbers - _NO_WAY_OUT) or numbers
-    reasons = [os.strerror(number).lower() for number in sorted(numbers)]
-    return " and ".join(reasons) if reasons else str(error)
 
 
 def _what_it_is(data: bytes) -> str:
@@ -93,11 +42,14 @@ class Connection(asyncio.Protocol):
     """Asks one thing at a time. What is not said here of its use is an error of the caller.
 
     Attributes:
+        since_s: When it was opened, on the loop's clock.
         idle_since_s: When it was put by, on the loop's clock; for its owner.
+        heard: Whether any byte of the answer has come.
         reason: The words after the answer's status.
     """
 
     def __init__(self) -> None:
+        self.since_s = 0.0
         self.idle_since_s = 0.0
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
@@ -110,6 +62,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         self._failure: httpx.TransportError | None = None
+        self.heard = False
         self._status = 0
         self.reason = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -148,6 +101,22 @@ class Connection(asyncio.Protocol):
         while not self._headed:
             await self._more()
         return self._status, self._headers
+
+    async def secured(self, tls: ssl.SSLContext, host: str) -> Connection:
+        """The connection to what answers at the other end of a tunnel, whose name is verified.
+
+        Raises:
+            OSError: It is not whom it should be, or hangs up.
+        """
+        inner = Connection()
+        transport = None
+        if self._transport is not None:
+            loop = asyncio.get_running_loop()
+            transport = await loop.start_tls(self._transport, inner, tls, server_hostname=host)
+        if transport is None:
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        inner.connection_made(transport)
+        return inner
 
     async def part(self) -> bytes:
         """What has come of the body since the last part; empty at its end.
@@ -204,6 +173,7 @@ class Connection(asyncio.Protocol):
     # ── what asyncio calls ───────────────────────────────────────────────────────────────────────────
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open."""
+        self.since_s = asyncio.get_running_loop().time()
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
@@ -212,6 +182,7 @@ class Connection(asyncio.Protocol):
             self._spoilt = True
             self.abort()
             return
+        self.heard = True
         self._frame_bytes += len(data)
         try:
             self._parser.feed_data(data)

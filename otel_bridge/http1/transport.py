@@ -2,8 +2,7 @@
 
 httpx spends most of its time in httpcore: its pool walks all connections for every request and each answer,
 and below it every read and write passes several layers (measured: ``docs/performance.md``). Here are only
-HTTP/1.1, TLS as httpx sets it up, and as many connections as requests in flight. A proxy is left to httpx's
-own transport.
+HTTP/1.1, TLS, HTTP proxies, and as many connections as requests in flight.
 """
 
 from __future__ import annotations
@@ -14,16 +13,53 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from otel_bridge.http1.connection import Connection, connect
+from otel_bridge.errors import SettingsError
+from otel_bridge.http1.opening import Way, connect
 from otel_bridge.network import trust
+from otel_bridge.network.proxy import Proxy, proxy_for, unusable
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable
 
+    from otel_bridge.http1.connection import Connection
+
 _IDLE_S: Final = 30.0
 _FRESH_S: Final = 1.0
 _Origin = tuple[str, str, int]
+
+
+def transport_to(
+    url: str, keep: int, tls: Callable[[], ssl.SSLContext] = trust.context, *, age_s: float | None = None
+) -> httpx.AsyncBaseTransport:
+    """What carries requests to an address, directly or through the proxy that the environment names.
+
+    Args:
+        url: The address.
+        keep: As for `FreeListTransport`, as are ``tls`` and ``age_s``; where a SOCKS proxy stands between,
+            connections have no bound on their age.
+        tls: See above.
+        age_s: See above.
+
+    Raises:
+        SettingsError: The environment names a proxy or authorities that can't be used.
+    """
+    proxy = proxy_for(url)
+    if httpx.URL(url).scheme == "https":
+        tls()  # what can't be used is told of before anything is sent
+    if proxy is None or proxy.scheme in {"http", "https"}:
+        return FreeListTransport(keep, tls, age_s=age_s, proxy=proxy)
+    try:
+        return httpx.AsyncHTTPTransport(
+            verify=tls(),
+            # No bound on connections: a request that waits for one would be counted as sent.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=keep),
+            proxy=proxy.url,
+            trust_env=False,
+        )
+    except (ValueError, ImportError):
+        # Not the error's text: a proxy's address can hold a password.
+        raise SettingsError(unusable(proxy.variable)) from None
 
 
 class FreeListTransport(httpx.AsyncBaseTransport):
@@ -33,15 +69,31 @@ class FreeListTransport(httpx.AsyncBaseTransport):
     requests whose body is at hand, and methods other than HEAD; of httpx's timeouts it knows ``connect`` and
     ``read``, of its request extensions ``target`` as well, which takes the place of the URL's path.
 
+    Requests must be safe to repeat. A server may close a connection in the moment in which a request is sent
+    on it. So a request that fails on a connection that was used before, with no byte of an answer, is sent
+    again on a new one; only how it fails there says something of the server.
+
     Args:
         keep: The most idle connections that are kept.
         tls: How servers are verified; made on the first https request.
+        age_s: For so many seconds a connection is used for new requests; None for no bound.
+        proxy: What connections lead through, on ``http://`` or ``https://``; None for none.
     """
 
-    def __init__(self, keep: int, tls: Callable[[], ssl.SSLContext] = trust.context) -> None:
+    def __init__(
+        self,
+        keep: int,
+        tls: Callable[[], ssl.SSLContext] = trust.context,
+        *,
+        age_s: float | None = None,
+        proxy: Proxy | None = None,
+    ) -> None:
         self._keep = keep
         self._make_tls = tls
         self._tls: ssl.SSLContext | None = None
+        self._age_s = age_s
+        self._proxy = proxy
+        self._way: Way | None = None
         self._idle: dict[_Origin, deque[Connection]] = {}
         # Of the last URL and the last headers, which nearly all requests share.
         self._origin: tuple[httpx.URL, _Origin] | None = None
@@ -53,16 +105,32 @@ class FreeListTransport(httpx.AsyncBaseTransport):
         Raises:
             httpx.TransportError: As httpx's own transport.
         """
+        origin = self._origin_of(request.url)
         wire = self._on_the_wire(request, await request.aread())
         timeout: dict[str, float | None] = request.extensions.get("timeout", {})
-        origin = self._origin_of(request.url)
-        connection = await self._taken(origin) or await self._new(origin, timeout.get("connect"))
+        read_s = timeout.get("read")
+        used_before = await self._taken(origin)
+        if used_before is not None:
+            try:
+                return await self._ask(used_before, origin, wire, read_s)
+            except (httpx.NetworkError, httpx.RemoteProtocolError):
+                if used_before.heard:
+                    raise
+        return await self._ask(await self._new(origin, timeout.get("connect")), origin, wire, read_s)
+
+    async def _ask(
+        self, connection: Connection, origin: _Origin, wire: bytes, read_s: float | None
+    ) -> httpx.Response:
+        idle = self._idle.setdefault(origin, deque())
         try:
-            status, headers = await connection.ask(wire, timeout.get("read"))
+            status, headers = await connection.ask(wire, read_s)
         except BaseException:
             connection.abort()
+            if not connection.heard:
+                # What closed or silenced this one has most likely done so to those that have waited longer.
+                _abort_all(idle)
             raise
-        stream = _Body(connection, self._idle.setdefault(origin, deque()), self._keep_one)
+        stream = _Body(connection, idle, self._keep_one)
         extensions = _EXTENSIONS
         if connection.reason != b"OK":
             extensions = extensions | {"reason_phrase": connection.reason}
@@ -86,29 +154,46 @@ class FreeListTransport(httpx.AsyncBaseTransport):
         """
         target: bytes | None = request.extensions.get("target")
         if target is None:
-            return b"%b%b" % (_line(request.method, request.url.raw_path), _head(request.headers) + body)
+            line = self._line(request, request.url.raw_path)
+            return b"%b%b" % (line, _head(request.headers) + body)
         # Whoever names targets sends the same headers again and again, and changes none of them.
         known = self._head
         if known is None or known[0] is not request.headers:
             known = self._head = (request.headers, _head(request.headers))
-        return b"%b%b%b" % (_line(request.method, target), known[1], body)
+        return b"%b%b%b" % (self._line(request, target), known[1], body)
+
+    def _line(self, request: httpx.Request, target: bytes) -> bytes:
+        """The first line of a request, and what a proxy that passes it on wants to know."""
+        if b"\n" in target or b"\r" in target:
+            raise httpx.LocalProtocolError("the target holds a line break")
+        url = request.url
+        method = request.method.encode("ascii")
+        if self._proxy is None or url.scheme != "http":
+            return b"%b %b HTTP/1.1\r\n" % (method, target)
+        line = b"%b http://%b%b HTTP/1.1\r\n" % (method, url.netloc, target)
+        if self._proxy.authorization is None:
+            return line
+        return b"%bproxy-authorization: %b\r\n" % (line, self._proxy.authorization.encode("ascii"))
 
     async def aclose(self) -> None:
         """Close what is idle; what is in use closes when its answer does."""
         self._keep = 0
         for connections in self._idle.values():
-            while connections:
-                connections.pop().abort()
+            _abort_all(connections)
         await asyncio.sleep(0)  # sockets are closed by the loop
 
     async def _new(self, origin: _Origin, timeout_s: float | None) -> Connection:
         scheme, host, port = origin
-        if scheme == "http":
-            return await connect(host, port, None, timeout_s)
+        if self._proxy is not None and self._way is None:
+            self._way = Way(self._proxy, trust.context() if self._proxy.scheme == "https" else None)
+        tls = None if scheme == "http" else self._verifying()
+        return await connect(host, port, tls, timeout_s, self._way)
+
+    def _verifying(self) -> ssl.SSLContext:
         if self._tls is None:
             self._tls = self._make_tls()
             self._tls.set_alpn_protocols(["http/1.1"])
-        return await connect(host, port, self._tls, timeout_s)
+        return self._tls
 
     async def _taken(self, origin: _Origin) -> Connection | None:
         connections = self._idle.get(origin)
@@ -124,13 +209,18 @@ class FreeListTransport(httpx.AsyncBaseTransport):
                 except BaseException:
                     connection.abort()  # nobody else knows of it
                     raise
-            if connection.usable and idle_s < _IDLE_S:
+            if connection.usable and idle_s < _IDLE_S and not self._is_old(connection):
                 return connection
             connection.abort()
         return None
 
+    def _is_old(self, connection: Connection) -> bool:
+        return (
+            self._age_s is not None and asyncio.get_running_loop().time() - connection.since_s >= self._age_s
+        )
+
     def _keep_one(self, connection: Connection, idle: deque[Connection]) -> None:
-        if connection.usable and len(idle) < self._keep:
+        if connection.usable and len(idle) < self._keep and not self._is_old(connection):
             connection.put_by()
             idle.append(connection)
         else:
@@ -165,11 +255,9 @@ class _Body(httpx.AsyncByteStream):
 _EXTENSIONS: Final[dict[str, Any]] = {"http_version": b"HTTP/1.1"}
 
 
-def _line(method: str, target: bytes) -> bytes:
-    """The first line of a request."""
-    if b"\n" in target or b"\r" in target:
-        raise httpx.LocalProtocolError("the target holds a line break")
-    return b"%b %b HTTP/1.1\r\n" % (method.encode("ascii"), target)
+def _abort_all(connections: deque[Connection]) -> None:
+    while connections:
+        connections.pop().abort()
 
 
 def _head(headers: httpx.Headers) -> bytes:

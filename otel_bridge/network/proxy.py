@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _SOCKS_PORT: Final = 1080
-_TAKES: Final = "takes an address such as http://proxy.example:3128"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +92,17 @@ def proxy_for(url: str) -> Proxy | None:
     return None
 
 
+def unusable(variable: str, what_for: str = "") -> str:
+    """Say that a proxy can't be used. Its address is left out: it can hold a password.
+
+    Args:
+        variable: The variable that names it.
+        what_for: Such as ``with gRPC``; empty where it can't be used at all.
+    """
+    takes = "takes an address such as http://proxy.example:3128"
+    return f"{variable} in the environment can't be used{what_for and ' '}{what_for}: {takes}"
+
+
 def through_proxy(url: str) -> str:
     """What a message about a failure of this address ends with; empty where no proxy stands between."""
     try:
@@ -124,10 +134,9 @@ def _read(address: str, variable: str) -> Proxy:
         scheme = parts.scheme.lower()
         port = parts.port
     except ValueError:
-        # Not the value: it can hold a password.
-        raise SettingsError(f"{variable} in the environment can't be used: {_TAKES}") from None
+        raise SettingsError(unusable(variable)) from None
     if not parts.hostname or port == 0:
-        raise SettingsError(f"{variable} in the environment can't be used: {_TAKES}")
+        raise SettingsError(unusable(variable))
     return Proxy(
         scheme=scheme,
         host=parts.hostname,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from copy import copy
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -24,9 +23,8 @@ from otel_bridge.errors import (
     SourceUnreachable,
 )
 from otel_bridge.file_values import Fixed
-from otel_bridge.http1.transport import FreeListTransport
+from otel_bridge.http1.transport import FreeListTransport, transport_to
 from otel_bridge.http1.unpacking import ACCEPTED
-from otel_bridge.network.proxy import proxy_for
 from otel_bridge.receiver.advice import advised
 from otel_bridge.receiver.answers import Answer, trouble_of
 from otel_bridge.receiver.budget import Priority
@@ -113,28 +111,11 @@ class Channel:
         self._extensions: dict[str, Any] = {"timeout": timeout.as_dict()}
         self._urls = {route: httpx.URL(f"{self.base_url}{route.path}") for route in Route}
         self._paths = {route: url.raw_path for route, url in self._urls.items()}
-        if transport is None and proxy_for(self.base_url) is None:
-            transport = FreeListTransport(concurrency)
+        carrier = transport or transport_to(self.base_url, concurrency)
         # Reading a URL for every record costs as much as the exchange itself.
-        self._takes_targets = isinstance(transport, FreeListTransport)
-        self._close: Callable[[], Awaitable[None]]
-        self._send: Send
-        if transport is not None:
-            self._close, self._send = transport.aclose, transport.handle_async_request
-            return
-        try:
-            client = httpx.AsyncClient(
-                # No bound on connections: a request that waits for one would be counted by the budget before
-                # it is sent.
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=concurrency),
-            )
-        except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-            # Not the error's text: a proxy's address can hold a password.
-            raise SettingsError(
-                "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or SSL_CERT_FILE in the environment can't be used"
-                f" ({type(error).__name__}); a proxy takes an address such as http://proxy.example:3128"
-            ) from None
-        self._close, self._send = client.aclose, partial(client.send, stream=True, follow_redirects=False)
+        self._takes_targets = isinstance(carrier, FreeListTransport)
+        self._close: Callable[[], Awaitable[None]] = carrier.aclose
+        self._send: Send = carrier.handle_async_request
 
     @property
     def secret(self) -> str:

@@ -96,7 +96,11 @@ class Settings(BaseSettings, SettingsModel):
                     text = value.get_secret_value() if isinstance(value, SecretStr) else value
                     values[prefix + name.upper()] = text
                     places[prefix + name.upper()] = f"{self._path}: {place}.{name}"
-        return destination_from(signal, values, places, marks)
+        age_ms = self.export.connection_age
+        return replace(
+            destination_from(signal, values, places, marks),
+            connection_age_s=age_ms / 1000 if age_ms else None,
+        )
 
     @property
     def present(self) -> Renewable[Settings]:

@@ -232,6 +232,14 @@ class ExportSettings(OtlpSettings):
         description="How old a record the destination takes. Unset: known by its address (Datadog 18 h, "
         "Grafana Cloud 7 d, Logfire 24 h, New Relic and Dynatrace 1 h).",
     )
+    connection_age: Annotated[
+        DurationMs | None,
+        Variable("OTEL_BRIDGE_CONNECTION_AGE", "a duration such as 5m, or 0s for no bound"),
+    ] = Field(
+        None,
+        description="For how long a connection to a destination takes new requests, so that the Collectors "
+        "behind a load balancer share them. Unset: no bound.",
+    )
     traces: OtlpSettings = Field(OtlpSettings(), description="What differs for spans.")
     logs: OtlpSettings = Field(OtlpSettings(), description="What differs for log records.")
     metrics: OtlpSettings = Field(OtlpSettings(), description="What differs for measurements.")

@@ -133,6 +133,17 @@ async def test_a_call_in_flight_ends_on_the_channel_that_is_replaced(sink: Recor
         await sender.aclose()
 
 
+async def test_a_connection_takes_calls_for_its_age_and_no_longer(sink: RecordingSink) -> None:
+    async with Relay(sink.grpc_port) as relay:
+        sender = _sender(relay.port, connection_age_s=60.0)
+        for expected in (1, 1, 2):
+            assert await sender.send(BODY) == Accepted()
+            assert relay.opened == expected
+            async with sender.channel.lent() as opened:
+                opened.since_s -= 31
+        await sender.aclose()
+
+
 @pytest.mark.parametrize("encrypted", [False, True])
 async def test_a_tunnel_leads_through_the_proxy_of_the_environment(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch, *, encrypted: bool

@@ -20,8 +20,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from recording_sink import HttpAnswer, RecordingSink
+from relays import TunnelProxy
 
-from otel_bridge.errors import DestinationError, DestinationRefused, DestinationUnavailable
+from otel_bridge.errors import DestinationError, DestinationRefused, DestinationUnavailable, SettingsError
 from otel_bridge.exporter.destination import Destination, Protocol, Signal
 from otel_bridge.exporter.http_sender import HttpSender
 from otel_bridge.exporter.sender import Accepted, Answer, Failed, Refused, TooLarge
@@ -299,7 +300,7 @@ async def test_a_server_of_a_private_authority_is_trusted_when_told_so(certifica
         await trusting.aclose()
 
         wary = HttpSender(_destination(sink))
-        with pytest.raises(DestinationRefused, match="its certificate is not trusted: self-signed"):
+        with pytest.raises(DestinationRefused, match=r"its certificate is not trusted: self-signed"):
             await wary.send(BODY)
         await wary.aclose()
 
@@ -322,3 +323,42 @@ async def test_the_client_shows_its_certificate_when_it_has_one(certificates: Ce
             await unknown.send(BODY)
         await unknown.aclose()
     assert len(sink.received) == 1
+
+
+async def test_the_proxy_of_the_environment_stands_between_and_is_named_where_it_fails(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    async with (
+        RecordingSink(_server_tls(certificates, asks_the_client=False)) as sink,
+        TunnelProxy() as proxy,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:hunter2@127.0.0.1:{proxy.port}")
+        sender = HttpSender(_destination(sink))
+        assert await sender.send(BODY) == Accepted()
+        await sender.aclose()
+        assert proxy.heads[0].startswith(f"CONNECT localhost:{sink.http_port} ")
+
+        sender = HttpSender(_destination(sink, endpoint=f"https://elsewhere.invalid:{sink.http_port}/"))
+        with pytest.raises(
+            DestinationRefused, match=r"not trusted: Hostname mismatch.* through the proxy"
+        ) as caught:
+            await sender.send(BODY)
+        assert "SSL_CERT_FILE" not in str(caught.value)
+        await sender.aclose()
+    sender = HttpSender(_destination(sink))
+    with pytest.raises(DestinationUnavailable, match=rf"refused through the proxy 127.0.0.1:{proxy.port}$"):
+        await sender.send(BODY)
+    await sender.aclose()
+
+
+async def test_a_proxy_that_can_not_be_used_is_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for value in ("socks://proxy.example", "ftp://me:hunter2@proxy.example"):
+        monkeypatch.setenv("https_proxy", value)
+        with pytest.raises(SettingsError, match=r"^https_proxy in the environment can't be used") as caught:
+            HttpSender(Destination(Signal.TRACES, Protocol.HTTP, "https://otlp.invalid/"))
+        assert "hunter2" not in str(caught.value)

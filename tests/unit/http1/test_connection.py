@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_bridge.http1.connection import Connection, connect
+from otel_bridge.http1.connection import Connection
+from otel_bridge.http1.opening import connect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from certificates import make_certificates
+from relays import Relay, TunnelProxy
 
 from otel_bridge.http1.transport import FreeListTransport
+from otel_bridge.network.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -100,13 +102,66 @@ async def test_a_connection_the_server_closed_is_not_used_again() -> None:
         assert server.connections == 2
 
 
-async def test_a_connection_that_closed_while_idle_is_noticed() -> None:
+async def test_a_request_into_a_closing_connection_is_sent_again_at_once_on_a_new_one() -> None:
     server = Server(OK, None, OK)
+    async with serving(server) as (client, url):
+        await client.get(url)
+        assert (await client.post(url)).text == "ok"
+        assert server.connections == 2
+
+
+async def test_a_new_connection_that_closes_without_an_answer_is_a_failure() -> None:
+    server = Server(OK, None)
     async with serving(server) as (client, url):
         await client.get(url)
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get(url)
+        assert server.connections == 2
+
+
+async def test_a_request_whose_answer_has_begun_is_not_sent_again() -> None:
+    server = Server(OK, b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-le", OK)
+    async with serving(server) as (client, url):
+        await client.get(url)
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get(url)
+        assert server.connections == 1
+
+
+async def test_what_was_idle_beside_a_connection_that_failed_is_not_tried_one_by_one() -> None:
+    server = Server()
+    async with serving(server) as (client, url):
+        await asyncio.gather(*(client.get(url) for _ in range(4)))
+        server.answers = [None, OK]
         assert (await client.get(url)).text == "ok"
+        await asyncio.sleep(0.05)
+        assert (server.connections, server.open) == (5, 1)
+
+
+async def test_a_connection_that_is_silent_costs_one_request_its_time() -> None:
+    listener = await asyncio.start_server(Server().serve, "127.0.0.1", 0)
+    async with listener, Relay(listener.sockets[0].getsockname()[1]) as relay:
+        url = f"http://127.0.0.1:{relay.port}/"
+        async with httpx.AsyncClient(transport=FreeListTransport(4), timeout=0.3) as client:
+            await asyncio.gather(*(client.get(url) for _ in range(4)))
+            relay.forget()
+            with pytest.raises(httpx.ReadTimeout):
+                await client.get(url)
+            assert (await client.get(url)).text == "ok"
+
+
+async def test_a_connection_is_used_for_its_age_and_no_longer() -> None:
+    server = Server()
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/"
+    transport = FreeListTransport(4, age_s=60)
+    async with listener, httpx.AsyncClient(transport=transport) as client:
+        for expected in (1, 1, 2):
+            await client.get(url)
+            assert server.connections == expected
+            (idle,) = transport._idle.values()
+            idle[0].since_s -= 31
+    await gone(server)
 
 
 async def test_a_body_left_unread_closes_its_connection() -> None:
@@ -307,3 +362,76 @@ async def test_what_can_not_be_sent_is_httpx_s_own_error(
     request = httpx.Request("GET", url, headers=headers)
     with pytest.raises(error):
         await FreeListTransport(1).handle_async_request(request)
+
+
+def _proxy(port: int, user: str = "") -> Proxy:
+    return Proxy("http", "127.0.0.1", port, "HTTPS_PROXY", user, "hunter2" if user else "")
+
+
+@pytest.mark.parametrize("user", ["", "me"])
+async def test_a_plain_address_is_asked_of_the_proxy_by_its_whole_url(user: str) -> None:
+    listener = await asyncio.start_server(Server().serve, "127.0.0.1", 0)
+    async with listener, TunnelProxy(listener.sockets[0].getsockname()[1]) as proxy:
+        transport = FreeListTransport(4, proxy=_proxy(proxy.port, user))
+        async with httpx.AsyncClient(transport=transport) as client:
+            for _ in range(3):
+                assert (await client.get("http://otlp.invalid:4318/v1?a=b")).text == "ok"
+        (head,) = proxy.heads
+        assert head.startswith("GET http://otlp.invalid:4318/v1?a=b HTTP/1.1\r\n")
+        assert ("\r\nproxy-authorization: Basic bWU6aHVudGVyMg==\r\n" in head) == bool(user)
+
+
+@pytest.mark.parametrize("user", ["", "me"])
+async def test_an_address_with_tls_is_reached_through_a_tunnel_and_verified(
+    tmp_path: Path, user: str
+) -> None:
+    made = make_certificates(tmp_path)
+    ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ours.load_cert_chain(made.server, made.server_key)
+    server = Server()
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=ours)
+    port = listener.sockets[0].getsockname()[1]
+    async with listener, TunnelProxy() as proxy:
+        transport = FreeListTransport(
+            4, lambda: ssl.create_default_context(cafile=made.authority), proxy=_proxy(proxy.port, user)
+        )
+        async with httpx.AsyncClient(transport=transport) as client:
+            for _ in range(3):
+                assert (await client.get(f"https://localhost:{port}/v1")).text == "ok"
+            server.answers = [None, OK]
+            assert (await client.get(f"https://localhost:{port}/v1")).text == "ok"
+            with pytest.raises(httpx.ConnectError, match="Hostname mismatch"):
+                await client.get(f"https://elsewhere.invalid:{port}/v1")
+        assert len(proxy.heads) == 3
+        assert proxy.heads[0].startswith(f"CONNECT localhost:{port} HTTP/1.1\r\n")
+        assert ("proxy-authorization: Basic bWU6aHVudGVyMg==\r\n" in proxy.heads[0]) == bool(user)
+    await gone(server)
+
+
+async def test_a_proxy_on_https_is_verified_and_tunnelled_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_certificates(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.authority))
+    ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ours.load_cert_chain(made.server, made.server_key)
+    server = Server()
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=ours)
+    port = listener.sockets[0].getsockname()[1]
+    async with listener, TunnelProxy(tls=ours) as proxy:
+        transport = FreeListTransport(1, proxy=Proxy("https", "localhost", proxy.port, "HTTPS_PROXY"))
+        async with httpx.AsyncClient(transport=transport) as client:
+            assert (await client.get(f"https://localhost:{port}/")).text == "ok"
+    await gone(server)
+
+
+async def test_a_proxy_that_opens_no_tunnel_is_httpx_s_own_error() -> None:
+    async with TunnelProxy(refuses=407) as proxy:
+        transport = FreeListTransport(1, proxy=_proxy(proxy.port))
+        async with httpx.AsyncClient(transport=transport) as client:
+            with pytest.raises(httpx.ProxyError, match="the proxy opens no tunnel: 407 No"):
+                await client.get("https://localhost:1/")
+            transport = FreeListTransport(1, proxy=_proxy(9))
+        async with httpx.AsyncClient(transport=transport) as client:
+            with pytest.raises(httpx.ConnectError, match="refused"):
+                await client.get("https://localhost:1/")

@@ -392,6 +392,12 @@ def test_what_config_prints_can_be_read_back(tmp_path: Path) -> None:
     assert load(copy, {}).collect == settings.collect
 
 
+@pytest.mark.parametrize(("value", "age_s"), [("5m", 300), ("1500ms", 1.5), ("0s", None), (None, None)])
+def test_the_age_of_connections_reaches_every_destination(value: str | None, age_s: float | None) -> None:
+    settings = load(environ={} if value is None else {"OTEL_BRIDGE_CONNECTION_AGE": value})
+    assert {settings.destination(signal).connection_age_s for signal in Signal} == {age_s}
+
+
 def test_the_schema_names_every_section() -> None:
     properties = json.loads(schema())["properties"]
     assert set(properties) == set(SettingsModel.model_fields) >= {"projects", "collect", "export", "http"}
