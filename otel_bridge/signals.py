@@ -128,9 +128,12 @@ class Outcome:
         refused: Key to the reason, in one line without payload, for what a destination will not take.
         resent: How many signals were sent more than once to find the refused ones.
         warnings: What a destination said beside its acknowledgement, each once.
+        doubtful: Those of the refused of which nothing shows whether they or the destination are to blame:
+            worth another try later.
     """
 
     delivered: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     resent: int = 0
     warnings: list[str] = field(default_factory=list)
+    doubtful: set[str] = field(default_factory=set)

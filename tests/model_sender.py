@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ class ModelSender:
         rejects: Records that it leaves out of a request it accepts otherwise.
         crashes: Records that make it fall over.
         most: The most records that it takes at once; None for any number.
+        most_bytes: The most bytes that it takes at once.
+        over: What it answers to more.
+        everything: What it answers to everything that holds a record, while it is set.
         script: What the next requests meet before all that: an error to raise, an answer, or nothing.
     """
 
@@ -33,6 +37,9 @@ class ModelSender:
     rejects: frozenset[int] = frozenset()
     crashes: frozenset[int] = frozenset()
     most: int | None = None
+    most_bytes: int | None = None
+    over: Answer = field(default_factory=lambda: TooLarge("too large"))
+    everything: Answer | None = None
     script: list[Exception | Answer | None] = field(default_factory=list)
     holds: Counter[int] = field(default_factory=Counter)
     requests: list[list[int]] = field(default_factory=list)
@@ -50,10 +57,12 @@ class ModelSender:
         step = self.script.pop(0) if self.script else None
         if isinstance(step, Exception):
             raise step
+        if step is None and numbers:
+            step = self.everything
         if step is not None:
             return step
-        if self.most is not None and len(numbers) > self.most:
-            return TooLarge("too large")
+        if len(numbers) > (self.most or math.inf) or len(body) > (self.most_bytes or math.inf):
+            return self.over
         if self.crashes.intersection(numbers):
             return Failed("fell over")
         if self.poison.intersection(numbers):

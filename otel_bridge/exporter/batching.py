@@ -10,6 +10,8 @@ from otel_bridge.exporter.encoding import Encoded, Group
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from otel_bridge.exporter.learnt_limits import LearntLimits
+
 DEFAULT_MOST_RECORDS: Final = 512
 """As the OpenTelemetry specification's batch processors."""
 
@@ -33,8 +35,11 @@ class Limits:
 Batch = tuple[Encoded, ...]
 
 
-def batches(records: Iterable[Encoded], limits: Limits) -> Iterator[Batch]:
-    """Cut records into batches within the limits, in their order, reading no further than it must."""
+def batches(records: Iterable[Encoded], limits: Limits | LearntLimits) -> Iterator[Batch]:
+    """Cut records into batches within the limits, in their order, reading no further than it must.
+
+    The limits may change meanwhile, and hold for what has not been cut yet.
+    """
     batch: list[Encoded] = []
     groups: set[Group] = set()
     size = 0

@@ -41,6 +41,7 @@ class FanOut:
                 failure = failure or error
                 outcome = outcome_of(error)
             merged.refused |= outcome.refused
+            merged.doubtful |= outcome.doubtful
             merged.resent += outcome.resent
             merged.warnings += outcome.warnings
             delivered = set(outcome.delivered)

@@ -22,9 +22,11 @@ from otel_bridge.exporter.grpc_channel import Channel, Opened
 from otel_bridge.exporter.sender import (
     Answer,
     Failed,
+    NoAnswer,
     NotAnAnswerError,
     Refused,
     TooLarge,
+    names_size,
     one_line,
     read_response,
 )
@@ -41,9 +43,7 @@ _Code = grpc.StatusCode
 _UNAVAILABLE: Final = frozenset(
     {
         _Code.CANCELLED,
-        _Code.DEADLINE_EXCEEDED,
         _Code.ABORTED,
-        _Code.OUT_OF_RANGE,
         _Code.UNAVAILABLE,
         _Code.DATA_LOSS,
     }
@@ -52,10 +52,15 @@ _DESTINATION_REFUSES: Final = frozenset(
     {_Code.UNAUTHENTICATED, _Code.PERMISSION_DENIED, _Code.UNIMPLEMENTED, _Code.NOT_FOUND}
 )
 _FAILED: Final = frozenset({_Code.INTERNAL, _Code.UNKNOWN})
+# For a request over a limit of size tonic (Rust) answers OUT_OF_RANGE, others RESOURCE_EXHAUSTED. Both have
+# other meanings as well.
+_MAY_BE_SIZE: Final = frozenset({_Code.RESOURCE_EXHAUSTED, _Code.OUT_OF_RANGE})
 
-# The words of grpc-core, grpc-go, grpc-java, grpc-js, grpc-dotnet and tonic for a request over their limit.
-# tonic (Rust) answers OUT_OF_RANGE, the others RESOURCE_EXHAUSTED.
-_SIZE_WORDS: Final = re.compile(r"larger than max|too large|exceeds (the )?(limit|max)", re.IGNORECASE)
+# What a gateway that knows no gRPC has answered, in grpc-core's words.
+_OF_GATEWAY: Final = re.compile(r"http2 header with status: (\d{3})")
+_GATEWAY_TOO_LARGE: Final = "413"
+_GATEWAY_TOO_MANY: Final = "429"
+_GATEWAY_TOO_SLOW: Final = frozenset({"408", "504", "524"})
 
 # How the library tells of a certificate that was not accepted: with OpenSSL's reason, or for its names.
 _DISTRUST: Final = re.compile(r"CERTIFICATE_VERIFY_FAILED(?:: )?([^;}\]]*)")
@@ -156,12 +161,16 @@ class GrpcSender:
         if distrust is not None:
             raise DestinationRefused(f"{self._where}: {tls.distrust(distrust)}{self._through}")
         wait_s = _retry_info_s(error)
-        if code in {_Code.RESOURCE_EXHAUSTED, _Code.OUT_OF_RANGE} and _SIZE_WORDS.search(details):
+        found = _OF_GATEWAY.search(details)
+        gateway = "" if found is None else found[1]
+        if gateway == _GATEWAY_TOO_LARGE or (code in _MAY_BE_SIZE and names_size(details)):
             return TooLarge(said)
-        if code in _UNAVAILABLE or (code is _Code.RESOURCE_EXHAUSTED and wait_s is not None):
-            raise DestinationUnavailable(f"{line}{self._through}", wait_s)
-        if code is _Code.RESOURCE_EXHAUSTED:
+        if code is _Code.DEADLINE_EXCEEDED or gateway in _GATEWAY_TOO_SLOW:
+            return NoAnswer(f"{line}{self._through}")
+        if gateway == _GATEWAY_TOO_MANY or (code in _MAY_BE_SIZE and wait_s is None):
             return TooLarge(line, certain=False)
+        if code in _UNAVAILABLE or code in _MAY_BE_SIZE:
+            raise DestinationUnavailable(f"{line}{self._through}", wait_s)
         if code in _DESTINATION_REFUSES:
             raise DestinationRefused(line, unsupported=code is _Code.UNIMPLEMENTED)
         if code in _FAILED:

@@ -29,9 +29,12 @@ from otel_bridge.exporter.sender import (
     Accepted,
     Answer,
     Failed,
+    NoAnswer,
     NotAnAnswerError,
+    NotTaken,
     Refused,
     TooLarge,
+    names_size,
     one_line,
     read_response,
 )
@@ -46,10 +49,21 @@ _GZIP_LEVEL: Final = 1  # less than half the time of level 6 for nearly the same
 _MOST_ANSWER_BYTES: Final = 1 << 20
 _MOST_WAIT_S: Final = 3600.0
 
-# 408, 425 and the codes of gateways such as Cloudflare's (520 to 529) are not in the specification's list,
-# and say as plainly as those there that the request was not looked at.
-_UNAVAILABLE: Final = frozenset({408, 425, 429, 502, 503, 504, *range(520, 530)})
+# 425 and the codes of gateways such as Cloudflare's (520 to 529) are not in the specification's list, and say
+# as plainly as those there that the request was not looked at.
+_UNAVAILABLE: Final = frozenset({425, 429, 502, 503, *range(520, 530)})
+# What a gateway or a server says where the body or the answer did not come in time. 524 is Cloudflare's.
+_TOO_SLOW: Final = frozenset({408, 504, 524})
+# The connection was there and ended before the answer: some servers do so with a body that is too large.
+_BROKEN: Final = (
+    httpx.ReadError,
+    httpx.WriteError,
+    httpx.RemoteProtocolError,
+    httpx.ReadTimeout,
+    httpx.WriteTimeout,
+)
 _POISON: Final = frozenset({400, 422})
+_TOO_MANY: Final = 429
 _TOO_LARGE: Final = 413
 _FAILED: Final = 500
 _NOT_FOUND: Final = 404
@@ -100,16 +114,18 @@ class HttpSender:
             async with asyncio.timeout(self._destination.timeout_ms / 1000):
                 response, content = await self._post(body)
         except TimeoutError:
-            raise self._unavailable(
-                f"no answer in {format_seconds(self._destination.timeout_ms / 1000)}{self._through}"
-            ) from None
+            seconds = format_seconds(self._destination.timeout_ms / 1000)
+            return NoAnswer(f"{self._where}: no answer in {seconds}{self._through}")
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
             raise self._refused(str(error)) from None
         except httpx.RequestError as error:
             distrust = _distrust(error)
             if distrust:
                 raise self._refused(f"{tls.distrust(distrust)}{self._through}") from None
-            raise self._unavailable(f"{str(error) or type(error).__name__}{self._through}") from None
+            why = f"{str(error) or type(error).__name__}{self._through}"
+            if isinstance(error, _BROKEN):
+                return NoAnswer(f"{self._where}: {one_line(why)}")
+            raise self._unavailable(why) from None
         return self._read(response, content)
 
     async def aclose(self) -> None:
@@ -132,22 +148,33 @@ class HttpSender:
         return response, bytes(content[: _MOST_ANSWER_BYTES + 1])
 
     def _read(self, response: httpx.Response, content: bytes) -> Answer:
-        status = response.status_code
         if response.is_success:
             return self._read_success(response, content)
         said = _said(response, content)
-        if status in _POISON:
-            return Refused(said)
-        if status == _TOO_LARGE:
-            return TooLarge(said)
-        if status == _FAILED:
-            return Failed(f"{self._where}: {said}")
-        if status in _UNAVAILABLE:
-            raise self._unavailable(said, _retry_after_s(response))
+        answer = self._of_the_request(response.status_code, said, _retry_after_s(response))
+        if answer is not None:
+            return answer
         if response.has_redirect_location:
             target = public_url(urljoin(self._destination.endpoint, response.headers["location"]))
-            raise self._refused(f"{status}, moved to {target}: set the endpoint to where the data should go")
-        raise self._refused(said, unsupported=status == _NOT_FOUND)
+            raise self._refused(
+                f"{response.status_code}, moved to {target}: set the endpoint to where the data should go"
+            )
+        raise self._refused(said, unsupported=response.status_code == _NOT_FOUND)
+
+    def _of_the_request(self, status: int, said: str, wait_s: float | None) -> NotTaken | None:
+        """What an answer says of this request; None where it is about the destination as a whole."""
+        line = f"{self._where}: {said}"
+        if status == _TOO_LARGE or (status == _TOO_MANY and names_size(said)):
+            return TooLarge(said)  # Tempo and Loki answer 429 to a request over their burst size
+        if status == _TOO_MANY and wait_s is None:
+            return TooLarge(line, certain=False)
+        if status in _TOO_SLOW and wait_s is None:
+            return NoAnswer(line)
+        if status in _UNAVAILABLE or status in _TOO_SLOW:
+            raise self._unavailable(said, wait_s)
+        if status == _FAILED:
+            return Failed(line)
+        return Refused(said) if status in _POISON else None
 
     def _read_success(self, response: httpx.Response, content: bytes) -> Accepted:
         if not content.strip():

@@ -13,8 +13,10 @@ from otel_bridge.exporter.destination import Destination, Protocol, Signal
 from otel_bridge.exporter.encoding import Encoded, Encoder
 from otel_bridge.exporter.http_sender import HttpSender
 from otel_bridge.exporter.key_values import EncodingError
+from otel_bridge.exporter.learnt_limits import LearntLimits
 from otel_bridge.exporter.route import OnRetry, OnSent, Progress, Route
-from otel_bridge.exporter.sender import Accepted, Failed, Sender
+from otel_bridge.exporter.search import deliver
+from otel_bridge.exporter.sender import Accepted, Failed, NoAnswer, Sender, TooLarge
 from otel_bridge.retry import Backoff
 from otel_bridge.signals import Delivery, Outcome
 
@@ -90,7 +92,7 @@ class OtlpExporter:
                 where=destination.where,
                 backoff=backoff,
                 clock=clock,
-                limits=Limits(max_records, max_bytes),
+                limits=LearntLimits(Limits(max_records, max_bytes)),
                 on_retry=on_retry or (lambda *_: None),
                 on_sent=on_sent or (lambda *_: None),
                 circuit=Circuit(
@@ -127,10 +129,10 @@ class OtlpExporter:
         errors: list[DestinationError] = []
         encoder = Encoder()
 
-        async def deliver(signal: Signal) -> None:
+        async def deliver_one(signal: Signal) -> None:
             records = self._encoded(signal, deliveries, encoder, progress[signal])
             try:
-                await self._routes[signal].deliver(records, progress[signal], halt)
+                await deliver(self._routes[signal], records, progress[signal], halt)
             except DestinationError as error:
                 errors.append(error)
                 halt.set()
@@ -139,7 +141,7 @@ class OtlpExporter:
             async with asyncio.TaskGroup() as tasks:
                 for signal in progress:
                     if not self._routes[signal].off:
-                        tasks.create_task(deliver(signal))
+                        tasks.create_task(deliver_one(signal))
         finally:
             outcome = self._outcome(deliveries, progress)
             if len(outcome.delivered) + len(outcome.refused) < len(deliveries):
@@ -163,7 +165,7 @@ class OtlpExporter:
         """
         route = self._routes[signal]
         answer = await route.sender.send(b"")
-        if isinstance(answer, Failed):
+        if isinstance(answer, (Failed, NoAnswer)) or (isinstance(answer, TooLarge) and not answer.certain):
             raise DestinationUnavailable(answer.message)
         if not isinstance(answer, Accepted):
             raise DestinationRefused(f"{route.where} does not accept an empty request: {answer.message}")
@@ -202,6 +204,8 @@ class OtlpExporter:
                 continue  # a signal of it is not settled
             if reasons:
                 outcome.refused[delivery.key] = "; ".join(reasons)
+                if all(position in one.doubtful for one in wanted if position in one.refused):
+                    outcome.doubtful.add(delivery.key)
             else:
                 outcome.delivered.append(delivery.key)
         outcome.resent = sum(len(one.resent) for one in progress.values())

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from otel_bridge.errors import DestinationError, SettingsError
+from otel_bridge.exporter.sender import NoAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,11 +42,17 @@ class RenewedSender:
         """
         sender = await self._renewed(self._destination.get())
         try:
-            return await self._sent(sender, body)
+            answer = await self._sent(sender, body)
         except DestinationError:
             newer = await self._renewed(self._destination.look())
             if newer is sender:
                 raise
+        else:
+            if not isinstance(answer, NoAnswer):  # which is how a client's certificate is refused, too
+                return answer
+            newer = await self._renewed(self._destination.look())
+            if newer is sender:
+                return answer
         return await self._sent(newer, body)
 
     async def aclose(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -40,8 +41,9 @@ class TooLarge:
     """Nothing was taken, and a smaller request may be.
 
     Attributes:
-        certain: False where the answer may have another cause, such as a rate limit (gRPC's
-            RESOURCE_EXHAUSTED without a word on the size): a record alone is then not to blame.
+        certain: False where the answer may have another cause, such as a rate limit (HTTP 429 or gRPC's
+            RESOURCE_EXHAUSTED without a time to wait): the next request waits, and a record alone is
+            hardly to blame.
     """
 
     message: str
@@ -49,8 +51,18 @@ class TooLarge:
 
 
 @dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """The request was sent, and no answer came, or none in time.
+
+    It may be more than the destination can do in time or cares to read, or the destination is down.
+    """
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing was taken, and the same request never will be: something in it is not acceptable."""
+    """Nothing was taken, and the same request never will be, as the destination is set up."""
 
     message: str
 
@@ -67,7 +79,8 @@ class Failed:
     message: str
 
 
-Answer = Accepted | TooLarge | Refused | Failed
+NotTaken = TooLarge | NoAnswer | Refused | Failed
+Answer = Accepted | NotTaken
 
 
 class Sender(Protocol):
@@ -77,7 +90,7 @@ class Sender(Protocol):
         """Send a serialised request.
 
         Raises:
-            DestinationUnavailable: No answer, or one that asks to try again.
+            DestinationUnavailable: No connection, or an answer that asks to try again.
             DestinationRefused: The destination as a whole says no.
         """
         ...
@@ -116,6 +129,37 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(answer, dict) or answer.get("error") or answer.get("errors"):
         raise NotAnAnswerError
     return answer
+
+
+# The words of grpc-core, grpc-go, grpc-java, grpc-js, grpc-dotnet, tonic and Tempo for a request over their
+# limit of size.
+_OF_SIZE: Final = re.compile(
+    r"larger than max|too (large|big|long)|exceeds (the )?(limit|max)"
+    r"|(size|length)\b.{0,40}\b(exceed|greater than|larger than|over)",
+    re.IGNORECASE,
+)
+
+_OF_RATE: Final = re.compile(r"\b(rate|quota)\b|per (second|minute)|/s\b", re.IGNORECASE)
+
+
+def names_size(message: str) -> bool:
+    """Whether an answer says that a request is over a limit of size, and not of a rate."""
+    return _OF_SIZE.search(message) is not None and _OF_RATE.search(message) is None
+
+
+_OF_ITS_AGE: Final = re.compile(
+    r"too (old|far)|older than|out of order|oldest acceptable"
+    r"|(outside|out of).{0,30}(bounds|window|range|retention)",
+    re.IGNORECASE,
+)
+
+
+def is_of_its_age(message: str) -> bool:
+    """Whether a refusal is for a record's age. The destination has then looked at it, and takes others.
+
+    The words are Loki's, Mimir's, Tempo's and OpenObserve's.
+    """
+    return _OF_ITS_AGE.search(message) is not None
 
 
 def one_line(text: str) -> str:

@@ -152,7 +152,7 @@ class BatchDelivery:
             for warning in outcome.warnings:
                 self._warn(warning)
             for key, why in outcome.refused.items():
-                batch.set_aside(batch.ready[key][0], Reason.REFUSED, why)
+                batch.set_aside(batch.ready[key][0], Reason.REFUSED, why, doubtful=key in outcome.doubtful)
             delivered = [batch.delivered(key) for key in outcome.delivered]
             if delivered or batch.aside:
                 with self._spans.span("commit"):
@@ -278,7 +278,7 @@ class _Batch:
         from_ms, to_ms = self.within
         return from_ms if moment is None else min(max(moment // _NS_PER_MS, from_ms), to_ms)
 
-    def set_aside(self, entry: Entry, reason: Reason, message: str) -> None:
+    def set_aside(self, entry: Entry, reason: Reason, message: str, *, doubtful: bool = False) -> None:
         before = self.before.get(entry.id)
         self.aside.append(
             put_aside(
@@ -289,6 +289,7 @@ class _Batch:
                 now_ms=self.now_ms,
                 before=before,
                 tool_call=entry.is_tool_execution,
+                doubtful=doubtful,
             )
         )
 

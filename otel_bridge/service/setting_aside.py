@@ -20,17 +20,19 @@ def put_aside(  # noqa: PLR0913 - the facts of one row
     now_ms: int,
     before: SetAside | None = None,
     tool_call: bool = True,
+    doubtful: bool = False,
 ) -> SetAside:
     """Set a record aside, or set it aside again.
 
     What another try can't help (the record is unreadable, the destination refuses it) is tried again only
-    when a person says so. All times are in ms.
+    when a person says so; where it is ``doubtful`` whether the record is to blame, by itself. All times are
+    in ms.
     """
     attempts = 1 if before is None else before.attempts + 1
     retry_ms: int | None = None
     if reason.is_waiting:
         retry_ms = now_ms + _WAITING_STEP_MS
-    elif reason not in _NEVER and attempts <= len(_SCHEDULE_MS):
+    elif (doubtful or reason not in _NEVER) and attempts <= len(_SCHEDULE_MS):
         retry_ms = now_ms + _SCHEDULE_MS[attempts - 1]
     return SetAside(
         log_id=log_id,

@@ -19,7 +19,7 @@ from recording_sink import GrpcAnswer, RecordingSink
 from otel_bridge.errors import DestinationRefused, DestinationUnavailable
 from otel_bridge.exporter.destination import Destination, Protocol, Signal
 from otel_bridge.exporter.grpc_sender import GrpcSender
-from otel_bridge.exporter.sender import Accepted, Answer, Failed, Refused, TooLarge
+from otel_bridge.exporter.sender import Accepted, Answer, Failed, NoAnswer, Refused, TooLarge
 
 if TYPE_CHECKING:
     from certificates import Certificates
@@ -117,8 +117,11 @@ async def test_a_real_server_s_size_limit_is_understood() -> None:
         await sender.aclose()
 
 
-async def test_exhausted_without_a_word_on_size_or_time_may_be_split_but_is_not_certain() -> None:
-    answer = await _send(GrpcAnswer(Code.RESOURCE_EXHAUSTED, "quota"))
+@pytest.mark.parametrize("code", [Code.RESOURCE_EXHAUSTED, Code.OUT_OF_RANGE])
+async def test_exhausted_without_a_word_on_size_or_time_may_be_split_but_is_not_certain(
+    code: grpc.StatusCode,
+) -> None:
+    answer = await _send(GrpcAnswer(code, "quota"))
 
     assert isinstance(answer, TooLarge)
     assert not answer.certain
@@ -134,9 +137,7 @@ async def test_a_server_that_fell_over_leaves_the_cause_open(code: grpc.StatusCo
     "code",
     [
         Code.CANCELLED,
-        Code.DEADLINE_EXCEEDED,
         Code.ABORTED,
-        Code.OUT_OF_RANGE,
         Code.UNAVAILABLE,
         Code.DATA_LOSS,
     ],
@@ -197,9 +198,22 @@ async def test_an_answer_that_is_no_otlp_is_a_refusal_of_the_destination() -> No
         await _send(GrpcAnswer(body=b"\xff"))
 
 
-async def test_no_answer_in_time_is_unavailable() -> None:
-    with pytest.raises(DestinationUnavailable, match="DEADLINE_EXCEEDED"):
-        await _send(GrpcAnswer(delay_s=30), timeout_ms=200)
+async def test_no_answer_in_time_leaves_the_cause_open() -> None:
+    answer = await _send(GrpcAnswer(delay_s=30), timeout_ms=200)
+
+    assert isinstance(answer, NoAnswer)
+    assert "DEADLINE_EXCEEDED" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("status", "meaning"),
+    [(413, TooLarge), (408, NoAnswer), (504, NoAnswer), (429, TooLarge)],
+)
+async def test_what_a_gateway_without_grpc_says_means_what_it_does_over_http(
+    status: int, meaning: type[Answer]
+) -> None:
+    words = f"Received http2 header with status: {status}"  # grpc-core's, in place of a gRPC status
+    assert isinstance(await _send(GrpcAnswer(Code.UNAVAILABLE, words)), meaning)
 
 
 async def test_nobody_listening_is_unavailable_and_found_again_when_it_is_back() -> None:

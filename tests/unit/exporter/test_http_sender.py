@@ -22,10 +22,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from recording_sink import HttpAnswer, RecordingSink
 from relays import TunnelProxy
 
-from otel_bridge.errors import DestinationError, DestinationRefused, DestinationUnavailable, SettingsError
+from otel_bridge.errors import DestinationRefused, DestinationUnavailable, SettingsError
 from otel_bridge.exporter.destination import Destination, Protocol, Signal
 from otel_bridge.exporter.http_sender import HttpSender
-from otel_bridge.exporter.sender import Accepted, Answer, Failed, Refused, TooLarge
+from otel_bridge.exporter.sender import Accepted, Answer, Failed, NoAnswer, Refused, TooLarge
 
 if TYPE_CHECKING:
     from certificates import Certificates
@@ -128,7 +128,7 @@ async def test_a_server_that_fell_over_leaves_the_cause_open() -> None:
     assert answer.message.endswith("/v1/traces: 500 Answer: panic")
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 502, 503, 504, 522])
+@pytest.mark.parametrize("status", [425, 502, 503, 522])
 async def test_what_may_pass_is_unavailable(status: int) -> None:
     with pytest.raises(DestinationUnavailable, match=rf"/v1/traces: {status} Answer$") as caught:
         await _send(HttpAnswer(status))
@@ -217,12 +217,57 @@ async def test_what_only_a_person_can_change_is_a_refusal_of_the_destination(
     assert "t0ken" not in str(caught.value)
 
 
-async def test_no_answer_in_time_is_unavailable() -> None:
-    with pytest.raises(DestinationUnavailable, match="no answer in 100 ms"):
-        await _send(HttpAnswer(delay_s=30), timeout_ms=100)
+async def test_no_answer_in_time_leaves_the_cause_open() -> None:
+    answer = await _send(HttpAnswer(delay_s=30), timeout_ms=100)
+
+    assert isinstance(answer, NoAnswer)
+    assert answer.message.endswith("/v1/traces: no answer in 100 ms")
 
 
-async def test_an_answer_that_never_ends_is_unavailable() -> None:
+@pytest.mark.parametrize("status", [408, 504, 524])
+async def test_a_gateway_that_got_no_answer_in_time_says_the_same(status: int) -> None:
+    answer = await _send(HttpAnswer(status))
+
+    assert isinstance(answer, NoAnswer)
+    assert answer.message.endswith(f"/v1/traces: {status} Answer")
+
+
+async def test_a_429_that_names_no_time_may_be_too_large() -> None:
+    answer = await _send(HttpAnswer(429))
+
+    assert isinstance(answer, TooLarge)
+    assert not answer.certain
+    assert answer.message.endswith("/v1/traces: 429 Answer")
+
+
+@pytest.mark.parametrize("headers", [{}, {"retry-after": "5"}], ids=["", "and a time"])
+async def test_a_429_that_names_a_size_is_too_large(headers: dict[str, str]) -> None:
+    said = (
+        b"RATE_LIMITED: batch size (9000 bytes) exceeds ingestion limit (local: 5000 bytes, global: 0 bytes)"
+    )
+
+    answer = await _send(HttpAnswer(429, said, PLAIN | headers))
+
+    assert isinstance(answer, TooLarge)
+    assert answer.certain
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"ingestion rate limit (15000000 bytes) exceeded while adding 10 bytes",
+        b"Ingestion rate limit exceeded (limit: 4194304 bytes/sec) for lines totaling size 9000 over all",
+        b"",
+    ],
+)
+async def test_a_429_that_names_a_time_and_no_size_waits(said: bytes) -> None:
+    with pytest.raises(DestinationUnavailable) as caught:
+        await _send(HttpAnswer(429, said, PLAIN | {"retry-after": "5"}))
+
+    assert caught.value.retry_after_s == 5
+
+
+async def test_an_answer_that_never_ends_is_none() -> None:
     async def trickle() -> Any:
         while True:
             yield b" "
@@ -231,14 +276,16 @@ async def test_an_answer_that_never_ends_is_unavailable() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=trickle()))
     sender = HttpSender(Destination(Signal.TRACES, Protocol.HTTP, "http://x/", timeout_ms=100), transport)
 
-    with pytest.raises(DestinationUnavailable, match="POST http://x/: no answer in 100 ms"):
-        await sender.send(BODY)
+    assert await sender.send(BODY) == NoAnswer("POST http://x/: no answer in 100 ms")
     await sender.aclose()
 
 
-async def test_a_connection_that_breaks_is_unavailable() -> None:
-    with pytest.raises(DestinationUnavailable, match="closed before the whole answer"):
-        await _send(HttpAnswer(hangs_up=True))
+async def test_a_connection_that_breaks_leaves_the_cause_open() -> None:
+    """Some servers end the connection at a body that is too large."""
+    answer = await _send(HttpAnswer(hangs_up=True))
+
+    assert isinstance(answer, NoAnswer)
+    assert "closed before the whole answer" in answer.message
 
 
 async def test_nobody_listening_is_unavailable() -> None:
@@ -319,8 +366,7 @@ async def test_the_client_shows_its_certificate_when_it_has_one(certificates: Ce
         await known.aclose()
 
         unknown = HttpSender(_destination(sink, certificate=str(certificates.authority)))
-        with pytest.raises(DestinationError):
-            await unknown.send(BODY)
+        assert isinstance(await unknown.send(BODY), NoAnswer)
         await unknown.aclose()
     assert len(sink.received) == 1
 
