@@ -11,7 +11,7 @@ from otel_bridge.mapping.facts import has_failed
 from otel_bridge.mapping.timings import read_timing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from otel_bridge.receiver.models import Detail
 
@@ -42,16 +42,39 @@ class Attempt:
         return self.end_ns, self.start_ns, self.log_id.encode("utf-8", "surrogatepass")
 
 
-def attempt_of(record: Detail) -> Attempt | None:
-    """The record as a try; None where nothing says which others could be tries of the same."""
+def attempt_keys(record: Detail) -> tuple[bytes, ...]:
+    """The keys of the record as a try; none where nothing says which others could be tries of the same."""
     tool = record.tool_slug
     if tool is None or not record.is_tool_execution:
-        return None
+        return ()
     request_id = record.context.request_id if record.context is not None else None
-    shared = (("request", request_id), ("parent", record.parent_log_id))
-    keys = tuple(_key(kind, tool, value) for kind, value in shared if value)
-    if not keys:
-        return None
+    parent_id = record.parent_log_id
+    if request_id and parent_id:
+        return _key("request", tool, request_id), _key("parent", tool, parent_id)
+    if request_id:
+        return (_key("request", tool, request_id),)
+    return (_key("parent", tool, parent_id),) if parent_id else ()
+
+
+def attempts_in(
+    records: Sequence[Detail], keys: Mapping[str, tuple[bytes, ...]], failed: Iterable[bytes]
+) -> list[Attempt]:
+    """The records as tries, those alone that a failed one may have come before, or that failed themselves.
+
+    Args:
+        records: A batch.
+        keys: By log id, from ``attempt_keys``.
+        failed: The keys of failed tries that are in no record of the batch.
+    """
+    hot = set(failed)
+    for record in records:
+        if keys[record.id] and has_failed(record):
+            hot.update(keys[record.id])
+    return [attempt_of(each, keys[each.id]) for each in records if not hot.isdisjoint(keys[each.id])]
+
+
+def attempt_of(record: Detail, keys: tuple[bytes, ...]) -> Attempt:
+    """The record as a try, with its keys from ``attempt_keys``."""
     timing = read_timing(record)
     return Attempt(record.id, keys, timing.start_ns, timing.end_ns, has_failed(record))
 
@@ -86,6 +109,8 @@ class FailedAttempts:
         return next((each for each in reversed(tries[:ended]) if each.moment < attempt.moment), None)
 
 
-def _key(*parts: str) -> bytes:
-    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-    return sha256(b"".join(b"%d:%b," % (len(part), part) for part in encoded)).digest()[:_KEY_BYTES]
+def _key(kind: str, tool: str, shared: str) -> bytes:
+    # Length before text: no two lists of parts give the same bytes.
+    first, second = tool.encode("utf-8", "surrogatepass"), shared.encode("utf-8", "surrogatepass")
+    text = b"%d:%b,%d:%b,%d:%b," % (len(kind), kind.encode(), len(first), first, len(second), second)
+    return sha256(text).digest()[:_KEY_BYTES]

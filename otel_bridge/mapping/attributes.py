@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_bridge.mapping import conventions as c
 from otel_bridge.mapping.content import event_value, span_value
-from otel_bridge.mapping.facts import present
-from otel_bridge.mapping.values import NAME_BYTES, attribute_name, flat, limited_text, size_of
+from otel_bridge.mapping.values import NAME_BYTES, attribute_name, flat, limited_text, present, size_of
 from otel_bridge.signals import SpanKind
 
 if TYPE_CHECKING:
@@ -90,16 +89,15 @@ def log_attributes(
     return _bounded(attributes, left_out, options)
 
 
-def _circumstances(record: Detail, facts: Facts, limit: int) -> dict[str, AttributeValue]:
+def _circumstances(record: Detail, facts: Facts, limit: int) -> dict[str, str]:
     source = record.source
-    texts = {c.CREDENTIAL_SOURCE: facts.credential_source, c.CHARGE_USD: facts.charge_usd}
+    texts: dict[str, str | None] = {}
     if source is not None:
-        texts = {
-            c.SOURCE_HOST: source.host,
-            c.SOURCE_FRAMEWORK: source.framework,
-            c.SOURCE_LANGUAGE: source.language,
-            **texts,
-        }
+        texts[c.SOURCE_HOST] = source.host
+        texts[c.SOURCE_FRAMEWORK] = source.framework
+        texts[c.SOURCE_LANGUAGE] = source.language
+    texts[c.CREDENTIAL_SOURCE] = facts.credential_source
+    texts[c.CHARGE_USD] = facts.charge_usd
     return present(texts, limit)
 
 
@@ -111,10 +109,10 @@ def _add_others(
     masker: Masker,
 ) -> int:
     """Add every other key of metadata and metrics; returns how many there was no room for."""
-    left_out = 0
-    for prefix, values in ((c.METADATA_PREFIX, facts.other_metadata), (c.METRICS_PREFIX, record.metrics)):
-        left_out += _add_keys(attributes, prefix, values, options.attribute_bytes, masker)
-    return left_out
+    limit = options.attribute_bytes
+    return _add_keys(attributes, c.METADATA_PREFIX, facts.other_metadata, limit, masker) + _add_keys(
+        attributes, c.METRICS_PREFIX, record.metrics, limit, masker
+    )
 
 
 def _add_keys(
@@ -124,7 +122,9 @@ def _add_keys(
     limit: int,
     masker: Masker,
 ) -> int:
-    keys = sorted(key for key, value in values.items() if value is not None)
+    if not values:
+        return 0
+    keys = sorted([key for key, value in values.items() if value is not None])
     left_out = max(0, len(keys) - MOST_KEYS)
     for key in keys[:MOST_KEYS]:
         name = attribute_name(prefix, masker.key(key))

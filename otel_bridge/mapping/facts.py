@@ -10,7 +10,7 @@ from otel_bridge.mapping.content import Content, read_content
 from otel_bridge.mapping.error_type import error_type_of
 from otel_bridge.mapping.options import ContentCapture
 from otel_bridge.mapping.timings import read_timing
-from otel_bridge.mapping.values import UTF8_MOST, limited_text
+from otel_bridge.mapping.values import limited_text, present
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,19 +84,6 @@ def read_facts(record: Detail, options: MappingOptions, masker: Masker) -> Facts
     )
 
 
-def present(texts: Mapping[str, str | None], limit: int) -> dict[str, AttributeValue]:
-    """The texts that there are, each fit to be exported and at most ``limit`` bytes."""
-    short = limit // UTF8_MOST
-    return {
-        # What limited_text would do with nearly all of them, without a call for each.
-        name: text
-        if len(text) <= short and text.isascii() and "\x00" not in text
-        else limited_text(text, limit)
-        for name, text in texts.items()
-        if text
-    }
-
-
 def _content(record: Detail, options: MappingOptions, masker: Masker) -> Content | None:
     if options.content is ContentCapture.NO_CONTENT:
         return None  # masking costs nothing when content is off
@@ -149,8 +136,13 @@ def _text_of(value: Any) -> str | None:
 
 def _take(left: dict[str, Any], key: str) -> str | None:
     value = left.get(key)
+    if value is None:
+        return None
+    if type(value) is str:  # nearly always
+        del left[key]
+        return value or None
     text = _text_of(value)
-    if text is not None or value == "":
+    if text is not None:
         del left[key]
     return text
 

@@ -31,6 +31,7 @@ _DEFAULT: Final = TraceOptions()
 _HASH_VERSION: Final = b"otel-bridge:1"
 _TRACE_BYTES: Final = 16
 _SPAN_BYTES: Final = 8
+_ZERO: Final = bytes(_SPAN_BYTES)
 _W3C_TRACE_ID: Final = re.compile(
     r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 )
@@ -169,7 +170,7 @@ def identify(
     parent_log_id = record.parent_log_id
     contexts = _contexts(record, remote)
     place = _place(project, record, contexts, options)
-    links = tuple(Link(each.trace_id, each.span_id) for each in contexts)
+    links = tuple([Link(each.trace_id, each.span_id) for each in contexts]) if contexts else ()
     looping = parent_log_id == record.id or isinstance(parent, LoopingParent)
     if parent_log_id is None or looping:
         return Identity(
@@ -269,7 +270,7 @@ def _hashed(project: str, domain: str, key: str, length: int) -> bytes:
     digest = sha256(text).digest()
     attempt = 0
     # W3C forbids zero ids; the low 64 bits of a trace id are Datadog's id.
-    while not any(digest[max(0, length - _SPAN_BYTES) : length]):
+    while digest[length - _SPAN_BYTES : length] == _ZERO:
         attempt += 1
         digest = sha256(text + _delimited(str(attempt))).digest()
     return digest[:length]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_bridge.frozen import value
 from otel_bridge.mapping import conventions as c
-from otel_bridge.mapping.values import NAME_BYTES, limited_text
+from otel_bridge.mapping.values import NAME_BYTES, present
 
 if TYPE_CHECKING:
     from otel_bridge.mapping.facts import Facts
@@ -44,5 +44,4 @@ def make_measurement(facts: Facts, project: str) -> Measurement | None:
         c.ERROR_TYPE: facts.error_type,
         c.PROJECT: project,
     }
-    attributes = {name: limited_text(text, NAME_BYTES) for name, text in texts.items() if text}
-    return Measurement((timing.end_ns - timing.start_ns) / _NS_PER_S, attributes)
+    return Measurement((timing.end_ns - timing.start_ns) / _NS_PER_S, present(texts, NAME_BYTES))

@@ -37,6 +37,7 @@ _VENDOR_HINT: Final = re.compile(
     r"|shpat_|dop_v1_|A[KS]IA|eyJ"
 )
 _SHORTEST_VENDOR_KEY: Final = 9
+_SHORTEST_CARD: Final = 13
 _CARD_HINT: Final = re.compile(r"\d{4}")
 # 13 to 19 digits in one piece, or in the groups printed on cards. Issuers' numbers begin with 2 to 6, which
 # times in ms or ns do not.
@@ -85,7 +86,9 @@ def mask_text(text: str, verdict: Callable[[str], Verdict]) -> str:
         text = _VENDOR_KEY.sub(REDACTED, text)
     if "@" in text:
         text = _EMAIL.sub(REDACTED, text)
-    return _CARD.sub(_masked_card, text) if _CARD_HINT.search(text) else text
+    if len(text) >= _SHORTEST_CARD and _CARD_HINT.search(text):
+        text = _CARD.sub(_masked_card, text)
+    return text
 
 
 def is_card_number(digits: str) -> bool:

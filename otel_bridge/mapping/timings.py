@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_bridge.frozen import value
@@ -20,6 +19,7 @@ MAX_NS: Final = 2**63 - 1
 """The last ns that fits a signed 64-bit number, in 2262: OTLP's field is unsigned, backends' are not."""
 
 _NS_PER_MS: Final = 1_000_000
+_TOLD_APART_US: Final = 2**42 * 1000
 _MAX_MS: Final = MAX_NS // _NS_PER_MS
 
 
@@ -70,16 +70,9 @@ def read_timing(record: Detail) -> Timing:
     """
     duration = _duration_ns(record.metrics.get("duration_ms"))
     timings = record.timings
-    if timings is None:
-        return _timing(None, None, duration, timestamp_ns(record))
-    return _timing(timings.start_time, timings.end_time, duration, timestamp_ns(record))
-
-
-@lru_cache(maxsize=1024)  # who looks for attempts asks, and then who makes the span
-def _timing(
-    start_ms: float | None, end_ms: float | None, duration: int | None, timestamp: int | None
-) -> Timing:
-    start, end = _moment_ns(start_ms), _moment_ns(end_ms)
+    start = end = None
+    if timings is not None:
+        start, end = _moment_ns(timings.start_time), _moment_ns(timings.end_time)
     if start is not None:
         if end is not None and end >= start:
             return Timing(start, end, TimingSource.TIMINGS, duration_known=True)
@@ -89,7 +82,7 @@ def _timing(
     source = TimingSource.TIMINGS
     if end is None:
         source = TimingSource.METRICS
-        end = timestamp
+        end = timestamp_ns(record)
     if end is None:
         return Timing(0, 0, TimingSource.NONE, duration_known=False)
     if duration is not None and duration < end:
@@ -113,6 +106,8 @@ def _moment_ns(ms: float | None) -> int | None:
 
 
 def _duration_ns(value: Any) -> int | None:
+    if value is None:
+        return None
     if isinstance(value, str):
         try:
             value = float(value)
@@ -128,5 +123,9 @@ def _to_ns(ms: float) -> int | None:
         return None
     if isinstance(ms, int) or ms.is_integer():
         return int(ms) * _NS_PER_MS
+    # Up to here no two numbers of whole µs are the same float.
+    us = round(ms * 1000)
+    if us < _TOLD_APART_US and us / 1000 == ms:
+        return us * 1000
     # repr is the shortest decimal that gives this float: what the source wrote.
     return int(Decimal(repr(ms)) * _NS_PER_MS)

@@ -33,6 +33,8 @@ class Traceparent:
 
 def parse_traceparent(text: str) -> Traceparent | None:
     """Read a ``traceparent``; None where the text is none."""
+    if len(text) < _LENGTH:
+        return None  # nearly every request id
     read = _read(text)
     return read if isinstance(read, Traceparent) else None
 

@@ -11,6 +11,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from otel_bridge.signals import AttributeValue
 
 MAX_NESTING: Final = 24
@@ -63,6 +65,19 @@ def limited_text(text: str, limit: int) -> str:
     if len(text) * UTF8_MOST <= limit and text.isascii() and "\x00" not in text:
         return text  # nearly always
     return cut_text(fit_text(text), limit)
+
+
+def present(texts: Mapping[str, str | None], limit: int) -> dict[str, str]:
+    """The texts that there are, each fit to be exported and at most ``limit`` bytes."""
+    short = limit // UTF8_MOST
+    return {
+        # What limited_text would do with nearly all of them, without a call for each.
+        name: text
+        if len(text) <= short and text.isascii() and "\x00" not in text
+        else limited_text(text, limit)
+        for name, text in texts.items()
+        if text
+    }
 
 
 def structured(value: Any, depth: int = 0) -> AttributeValue:

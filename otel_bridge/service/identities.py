@@ -80,7 +80,7 @@ class Family:
         at_hand: By log id: the batch, and ancestors that were fetched; None for those that can't be had.
         delivered: Ancestors that the ledger has.
         recollection: What is remembered of those at hand.
-        attempts: Those of the batch that may be tries of one thing, by log id.
+        attempts: Those of the batch that failed, or that a failed one may have come before, by log id.
     """
 
     records: Sequence[Detail]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from otel_bridge.ledger import CorrelationKind, FailedAttempt, RemoteSpan, Settled
-from otel_bridge.mapping.attempts import Attempt, FailedAttempts, attempt_of
+from otel_bridge.mapping.attempts import Attempt, FailedAttempts, attempt_keys, attempts_in
 from otel_bridge.mapping.conventions import LINK_TYPE, PREVIOUS_ATTEMPT
 from otel_bridge.signals import Link
 
@@ -43,16 +43,17 @@ class Settling:
     async def recall(self, family: Family, now_ms: int) -> None:
         """Look up all that is remembered of a batch and its ancestors, in one call."""
         records = [each for each in family.at_hand.values() if each]
-        if self._link_retries:
-            tried = ((each.id, attempt_of(each)) for each in family.records)
-            family.attempts = {log_id: attempt for log_id, attempt in tried if attempt is not None}
+        keys = {each.id: attempt_keys(each) for each in family.records} if self._link_retries else {}
         family.recollection = await self._memory.recall(
             self._project,
             log_ids={each.id for each in records},
             request_ids={each for each in map(_request_id, records) if each},
-            attempt_keys={key for each in family.attempts.values() for key in each.keys},
+            attempt_keys={key for each in keys.values() for key in each},
             now_ms=now_ms,
         )
+        if self._link_retries:
+            failed = (each.key for each in family.recollection.failed)
+            family.attempts = {each.log_id: each for each in attempts_in(family.records, keys, failed)}
 
     async def settle(
         self, family: Family, identities: Mapping[str, Identity], log_ids: Sequence[str], now_ms: int

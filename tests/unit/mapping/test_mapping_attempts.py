@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_bridge.mapping.attempts import Attempt, FailedAttempts, attempt_of
+from otel_bridge.mapping.attempts import Attempt, FailedAttempts, attempt_keys, attempts_in
 from otel_bridge.receiver.models import Detail
 
 if TYPE_CHECKING:
@@ -28,10 +28,13 @@ def call(log_id: str, start_ms: int, end_ms: int, *, status: str = "failed", **f
 
 
 def before(record: Detail, *others: Detail) -> str | None:
-    attempts = [attempt for each in others if (attempt := attempt_of(each))]
-    attempt = attempt_of(record)
-    assert attempt is not None
-    found = FailedAttempts([*attempts, attempt]).before(attempt)
+    records = [*others, record]
+    keys = {each.id: attempt_keys(each) for each in records}
+    assert keys[record.id]
+    attempts = {each.log_id: each for each in attempts_in(records, keys, ())}
+    if record.id not in attempts:
+        return None
+    found = FailedAttempts(attempts.values()).before(attempts[record.id])
     return found.log_id if found else None
 
 
@@ -76,6 +79,15 @@ def test_calls_under_one_parent_are_tries_of_the_same_as_well() -> None:
 def test_a_parent_and_a_request_of_the_same_name_are_two_things() -> None:
     first = call("a", 10, 20, context={}, parent={"log_id": "r"})
     assert before(call("c", 30, 40), first) is None
+
+
+def test_what_may_follow_a_failed_try_that_is_in_no_batch_counts_as_a_try() -> None:
+    record = call("c", 30, 40, status="success")
+    (key,) = attempt_keys(record)
+    assert attempts_in([record], {"c": (key,)}, [b"other"]) == []
+    assert attempts_in([record], {"c": (key,)}, [key]) == [
+        Attempt("c", (key,), 30_000_000, 40_000_000, failed=False)
+    ]
 
 
 def test_points_in_time_that_fall_together_are_told_apart() -> None:
