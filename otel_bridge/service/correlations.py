@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from otel_bridge.times import Clock
 
 USUAL_WAIT_MS = 5_000
+START_S = 5.0
+"""So long does a correlation wait for the ledger of a service that starts, in seconds."""
+_LOOK_S = 0.05
 _IN_USE_MS = 24 * 3_600_000
 _EXPIRE_EVERY_MS = 60_000
 
@@ -52,7 +55,7 @@ class CorrelationRegister:
     """Where correlations are registered.
 
     Args:
-        ledger: Gives the ledger; None while the service starts.
+        ledger: Gives the ledger; None while the service starts, which is waited for, `START_S` at most.
         observer: Gives who hears of it; None while the service starts.
         clock: The time.
         keep_ms: For how long a correlation is kept.
@@ -83,9 +86,7 @@ class CorrelationRegister:
         Raises:
             LedgerError: The ledger can't be used, or is not open yet.
         """
-        ledger = self._ledger()
-        if ledger is None:
-            raise LedgerError("The ledger is not open yet")
+        ledger = await self._opened()
         now_ms = self._clock.now_ms()
         answers = await ledger.register(
             [
@@ -102,6 +103,14 @@ class CorrelationRegister:
         self._tell(answers)
         await self._expire(ledger, now_ms)
         return answers
+
+    async def _opened(self) -> Ledger:
+        end_s = self._clock.monotonic_s() + START_S
+        while (ledger := self._ledger()) is None:
+            if self._clock.monotonic_s() >= end_s:
+                raise LedgerError("The ledger is not open yet")
+            await self._clock.sleep(_LOOK_S)
+        return ledger
 
     def refused(self, count: int) -> None:
         """So many were not accepted."""

@@ -346,8 +346,9 @@ class HttpSettings(Section):
     ] = Field(
         (),
         description=(
-            "Beyond loopback: the names that requests may call the bridge by, `localhost` for this machine's "
-            "own; addresses always may. Unset: any name."
+            "The names that requests may call the bridge by: on loopback besides this machine's own (a "
+            "reverse proxy's), elsewhere these alone, `localhost` for this machine's own, and addresses. "
+            "Unset elsewhere: any name."
         ),
     )
     lag_limit: Annotated[PositiveDurationMs, Variable("OTEL_BRIDGE_LAG_LIMIT", _DURATION)] = Field(

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from otel_bridge.file_values import Part
 from otel_bridge.service.correlations import CorrelationRegister
 from otel_bridge.web.correlations import correlation_route
-from otel_bridge.web.guard import Guard
+from otel_bridge.web.guard import Guard, prefix_of
 from otel_bridge.web.page import CONTENT_SECURITY_POLICY, Page, refresh_s, render
 from otel_bridge.web.snapshot import Fresh, Snapshots
 from otel_bridge.web.status import readiness_json, status_json
@@ -100,7 +100,9 @@ class Endpoints:
             # A header and not an element: it can be left out without another page.
             headers["refresh"] = str(seconds)
         page = await self._page.get()
-        return HTMLResponse(page.refreshing() if seconds else page.paused(), headers=headers)
+        prefix = prefix_of(request.scope)
+        base = f"{prefix}/" if prefix else ""
+        return HTMLResponse(page.refreshing(base) if seconds else page.paused(base), headers=headers)
 
     async def openapi(self, _request: Request) -> Response:
         """What all of these take and answer."""

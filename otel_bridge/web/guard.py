@@ -1,8 +1,9 @@
 """What every request passes first: who may ask, how much may be sent, how long it may take.
 
-* On loopback only the machine's own names are answered: a page in a browser that has its own name resolve to
-  127.0.0.1 (DNS rebinding) reads nothing. Behind a port that a container publishes there a list of names does
-  the same.
+* On loopback only the machine's own names are answered, and those that a person lists (a reverse proxy's):
+  a page in a browser that has its own name resolve to 127.0.0.1 (DNS rebinding) reads nothing. Behind a port
+  that a container publishes there a list of names does the same.
+* A path may come with the prefix that a reverse proxy says it has, or with a slash too many.
 * A request that changes something is refused where a browser sends it for another site.
 * A body is bounded before it is read; an answer is bounded in time.
 * Nothing of a request is written back, and an error nobody foresaw is one event in the log, without its text.
@@ -31,6 +32,7 @@ ANSWER_S: Final = 10.0
 """In which an answer must be made."""
 
 _HOST: Final = re.compile(rb"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_PREFIX: Final = re.compile(rb"(/[A-Za-z0-9._~-]{1,100}){1,8}")
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS: Final = {
     "content-security-policy": (
@@ -51,8 +53,8 @@ class Guard:
     Args:
         app: What is guarded.
         listens_on: The host that is listened on: on loopback only its own names are answered.
-        hosts: Elsewhere, the names that are answered; empty for any. An address always is: it resolves to
-            nothing else.
+        hosts: Further names that are answered; elsewhere these alone, and any where it is empty. An address
+            always is there: it resolves to nothing else.
     """
 
     def __init__(self, app: ASGIApp, listens_on: str, hosts: Sequence[str] = ()) -> None:
@@ -73,7 +75,7 @@ class Guard:
             return
         try:
             async with asyncio.timeout(ANSWER_S):
-                await self._app(scope, body.receive, answer.send)
+                await self._app({**scope, "path": _path(scope)}, body.receive, answer.send)
         except TooLargeError:
             await answer.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
         except TimeoutError:
@@ -91,8 +93,8 @@ class Guard:
         if host is None:
             return HTTPStatus.BAD_REQUEST, "a request names one Host"
         if not self._answers_to(host):
-            own = "this machine's own name, such as localhost"
-            name = own if self._local else "a name that OTEL_BRIDGE_HOSTS lists"
+            own = "this machine's own name, such as localhost, or " if self._local else ""
+            name = f"{own}a name that OTEL_BRIDGE_HOSTS lists"
             return HTTPStatus.MISDIRECTED_REQUEST, f"ask under {name}"
         given = dict(headers)
         if scope["method"] not in _SAFE and _from_another_site(given, hosts):
@@ -104,7 +106,7 @@ class Guard:
 
     def _answers_to(self, host: str) -> bool:
         if self._local:
-            return host == self._own_name or is_loopback(host)
+            return host == self._own_name or is_loopback(host) or host in self._hosts
         if not self._hosts or host in self._hosts or is_address(host):
             return True
         return "localhost" in self._hosts and is_loopback(host)
@@ -148,8 +150,29 @@ class _Answer:
             # Some of a body that is too large may be left unread.
             (b"connection", b"close"),
         ]
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            headers.append((b"retry-after", b"1"))
         await self.send({"type": "http.response.start", "status": status.value, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
+
+
+def prefix_of(scope: Scope) -> str:
+    """The path that the endpoints have at a reverse proxy, such as ``/bridge``; empty where it says none."""
+    given = dict(scope["headers"]).get(b"x-forwarded-prefix", b"").rstrip(b"/")
+    return given.decode("ascii") if _PREFIX.fullmatch(given) else ""
+
+
+def _path(scope: Scope) -> str:
+    """The path without the prefix of a reverse proxy that did not take it away.
+
+    >>> _path({"path": "/bridge/livez", "headers": [(b"x-forwarded-prefix", b"/bridge/")]})
+    '/livez'
+    """
+    path, prefix = str(scope["path"]), prefix_of(scope)
+    if prefix and f"{path}/".startswith(f"{prefix}/"):
+        path = path[len(prefix) :]
+    # `proxy_pass http://…:8790/` below a location without a slash at its end makes "//livez".
+    return f"/{path.lstrip('/')}"
 
 
 def _host(value: bytes) -> str | None:

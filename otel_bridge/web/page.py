@@ -44,6 +44,7 @@ MOST_BYTES: Final = 98_000
 _PARTS: Final = (1.0, 0.4, 0.1)
 _LEAST_PART: Final = 0.01
 _MARK: Final = "<!-- refresh -->"
+_BASE: Final = "<!-- base -->"
 _MOST_ASIDE: Final = 20
 
 _STYLE: Final = files(__package__).joinpath("page.css").read_text("utf-8")
@@ -91,20 +92,26 @@ def refresh_s(asked: str | None) -> int:
 class Page:
     """A page that was made, for those who let it refresh itself and those who do not.
 
+    Its links are relative, so that it works at any path of a reverse proxy. One that says its path has them
+    with it: without a slash at the end of the address they would lead elsewhere.
+
     Attributes:
-        html: With a mark in the place where the two differ.
+        html: With a mark in the place where the two differ, and one before each link.
     """
 
     html: str
 
-    def refreshing(self) -> str:
+    def refreshing(self, base: str = "") -> str:
         """The page that refreshes itself, and how to pause that."""
         quiet = f'<span class="quiet">refreshes every {_EVERY}</span>'
-        return self.html.replace(_MARK, f'{quiet} <a href="/?refresh=off">Pause</a>', 1)
+        return self._with(f'{quiet} <a href="{base}?refresh=off">Pause</a>', base)
 
-    def paused(self) -> str:
+    def paused(self, base: str = "") -> str:
         """The page that stays as it is, and how to let it go on."""
-        return self.html.replace(_MARK, f'<a href="/">Refresh every {_EVERY}</a>', 1)
+        return self._with(f'<a href="{base or "./"}">Refresh every {_EVERY}</a>', base)
+
+    def _with(self, what: str, base: str) -> str:
+        return self.html.replace(_MARK, what, 1).replace(_BASE, base)
 
 
 def render(snapshot: Snapshot, links: Mapping[str, str]) -> Page:
@@ -137,6 +144,7 @@ def _html(snapshot: Snapshot, links: Mapping[str, str], part: float) -> str:
         title=_TITLES[stands.state],
         stands=stands,
         refresh=Markup(_MARK),  # noqa: S704 - our own
+        base=Markup(_BASE),  # noqa: S704 - our own
         troubles=stands.troubles[:most],
         more_troubles=len(stands.troubles[most:]),
         unread=snapshot.trouble,

@@ -391,10 +391,21 @@ async def test_only_so_many_bodies_are_held_at_once(door: Door) -> None:
     assert (await door.post([])).status_code == 202
 
 
+async def test_a_correlation_waits_for_the_ledger_of_a_service_that_starts(door: Door) -> None:
+    door.open_ledger = None
+    waiting = asyncio.create_task(door.post({"log_id": "a", "traceparent": PARENT}))
+    while not door.clock.naps:  # noqa: ASYNC110 - the simulated clock's
+        await asyncio.sleep(0)
+    door.open_ledger = door.ledger
+    assert (await waiting).status_code == 202
+    assert (await door.kept("a")).by_log_id == {"a": REMOTE}
+
+
 async def test_a_ledger_that_can_not_be_used_is_no_reason_to_lose_the_correlation(door: Door) -> None:
     door.open_ledger = None
     answer = await door.post({"log_id": "a", "traceparent": PARENT})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert sum(door.clock.naps) < 10, "a caller is answered before it gives up"
     door.open_ledger = door.ledger
     await door.ledger.close()
     assert (await door.post({"log_id": "a", "traceparent": PARENT})).status_code == 503

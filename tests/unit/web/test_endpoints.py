@@ -176,7 +176,7 @@ async def test_only_get_and_head_are_answered(quiet: httpx.AsyncClient, path: st
     assert (await quiet.head(path)).status_code == (await quiet.get(path)).status_code
 
 
-@pytest.mark.parametrize("path", ["/nope", "/livez/", "//livez", "/api", "/api/status/x", "/<script>"])
+@pytest.mark.parametrize("path", ["/nope", "/livez/", "/api", "/api/status/x", "/<script>"])
 async def test_an_unknown_path_is_404_and_nothing_of_it_is_written_back(
     quiet: httpx.AsyncClient, path: str
 ) -> None:

@@ -42,7 +42,35 @@ async def test_on_loopback_this_machines_own_names_are_answered(quiet: httpx.Asy
 async def test_on_loopback_no_other_name_is_answered(quiet: httpx.AsyncClient, host: str) -> None:
     answer = await quiet.get("/", headers={"host": host})
     assert answer.status_code == 421
-    assert answer.json() == {"error": "ask under this machine's own name, such as localhost"}
+    own = "this machine's own name, such as localhost"
+    assert answer.json() == {"error": f"ask under {own}, or a name that OTEL_BRIDGE_HOSTS lists"}
+
+
+async def test_on_loopback_a_reverse_proxys_name_is_answered_when_it_is_listed(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, http={"hosts": "bridge.example.com"})
+    async with asking(stage) as client:
+        for host, status in (("bridge.example.com", 200), ("localhost:8790", 200), ("evil.example", 421)):
+            assert (await client.get("/livez", headers={"host": host})).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("path", "prefix", "status"),
+    [
+        ("/livez", "/bridge", 200),
+        ("/bridge/livez", "/bridge", 200),
+        ("/bridge/livez", "/bridge/", 200),
+        ("/ops/bridge/livez", "/ops/bridge", 200),
+        ("//livez", "", 200),
+        ("/bridge/livez", "", 404),
+        ("/bridgelivez", "/bridge", 404),
+        ("/bridge/livez", "//evil.example", 404),
+    ],
+)
+async def test_a_prefix_that_a_reverse_proxy_names_is_left_out(
+    quiet: httpx.AsyncClient, path: str, prefix: str, status: int
+) -> None:
+    url = f"http://localhost{path}"
+    assert (await quiet.get(url, headers={"x-forwarded-prefix": prefix})).status_code == status
 
 
 @pytest.mark.parametrize("host", BROKEN)
