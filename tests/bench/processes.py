@@ -96,7 +96,7 @@ class Ended:
     Attributes:
         output: What it printed, errors included.
         measured: What it says that it took, its last line with ``cpu_s``; empty where it has none.
-        peak_mb: The most memory that it took.
+        peak_mb: The most memory that it took; not below what this process takes, which stays small for that.
         requests: How many requests it made to the source.
     """
 
@@ -145,7 +145,7 @@ def run_to_end(
                     if watch is not None:
                         watch(process.pid, asked - before)
                 if now_s - began_s > most_s:
-                    wrong = f"took longer than {most_s:,.0f} s"
+                    wrong = f"took longer than {most_s:g} s"
                 elif now_s - progress_s > stall_s:
                     wrong = f"asked for nothing for {stall_s:g} s"
                 if wrong:
