@@ -112,9 +112,10 @@ class Circuit:
         opens_after: How many failures in a row open it.
         backoff: How long it stays open; ``attempts`` means nothing here.
         on_change: See ``OnChange``.
+        on_blocked: Called with its state when it opens, and with each further try that fails.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings, each with its default
         self,
         name: str,
         clock: Clock,
@@ -122,12 +123,14 @@ class Circuit:
         opens_after: int,
         backoff: Backoff = DEFAULT_BACKOFF,
         on_change: OnChange | None = None,
+        on_blocked: Callable[[CircuitState], object] | None = None,
     ) -> None:
         self.name = name
         self._clock = clock
         self._opens_after = opens_after
         self._backoff = replace(backoff, attempts=None)
         self._on_change = on_change
+        self._on_blocked = on_blocked
         self._since: tuple[int, float] | None = None  # wall clock in ms, monotonic in s
         self._openings = 0  # in a row; 0 while closed
         self._failures = 0
@@ -250,6 +253,8 @@ class Circuit:
         if self._openings == 1:
             self._since = (self._clock.now_ms(), now_s)
             self._changed(before)
+        if self._on_blocked is not None:
+            self._on_blocked(self.state)
 
     def _close(self) -> None:
         before = self.state

@@ -9,6 +9,7 @@ from otel_bridge.circuit import Circuit
 from otel_bridge.errors import DestinationError, DestinationRefused, DestinationUnavailable
 from otel_bridge.exporter.advice import AdvisedSender
 from otel_bridge.exporter.batching import DEFAULT_MOST_BYTES, DEFAULT_MOST_RECORDS, Limits
+from otel_bridge.exporter.blocks import Blocks, OnBlocked, OnOpen
 from otel_bridge.exporter.destination import Destination, Protocol, Signal
 from otel_bridge.exporter.encoding import Encoded, Encoder
 from otel_bridge.exporter.http_sender import HttpSender
@@ -67,6 +68,11 @@ class OtlpExporter:
         on_sent: Called when a request has ended.
         on_warning: Called with each warning, which is in the outcome too.
         on_circuit: Called when a destination's circuit opens and when it closes.
+        on_blocked: Called when a destination takes no records any more, and with each further try that fails.
+        on_open: Called with the name of a destination that takes records again.
+
+    Attributes:
+        blocks: Which destinations take no records now.
     """
 
     def __init__(  # noqa: PLR0913 - settings, each with its default
@@ -83,8 +89,18 @@ class OtlpExporter:
         on_sent: OnSent | None = None,
         on_warning: Callable[[str], None] | None = None,
         on_circuit: OnChange | None = None,
+        on_blocked: OnBlocked | None = None,
+        on_open: OnOpen | None = None,
     ) -> None:
         backoff = backoff or Backoff(attempts=None)
+        self.blocks = Blocks(on_blocked, on_open)
+
+        def circuit_changed(before: CircuitState, now: CircuitState) -> None:
+            if on_circuit is not None:
+                on_circuit(before, now)
+            if now.retry_in_s is None:
+                self.blocks.open(now.name)
+
         self._routes = {
             signal: Route(
                 signal=signal,
@@ -100,7 +116,8 @@ class OtlpExporter:
                     clock,
                     opens_after=DESTINATION_OPENS_AFTER,
                     backoff=backoff,
-                    on_change=on_circuit,
+                    on_change=circuit_changed,
+                    on_blocked=lambda now: self.blocks.block(now.name, now.reason, now.next_try_ms),
                 ),
                 optional=signal in optional_signals,
             )

@@ -17,7 +17,7 @@ class Exporter(Protocol):
 
     Contract: ``export`` may be called from several tasks of one event loop, and may be cancelled at any
     moment; what it had not reported by then may have been delivered or not. ``aclose`` comes last, and twice
-    does no harm.
+    does no harm. One that tries for as long as it takes tells what holds it up by `blocks.MayBlock`.
     """
 
     async def export(self, deliveries: Sequence[Delivery]) -> Outcome:

@@ -178,6 +178,7 @@ def otlp_exporter(
         on_retry=_telling_retries(observer),
         on_sent=observer.exported,
         on_circuit=telling_circuits(observer),
+        on_blocked=observer.destination_blocked,
         senders=lambda destination: _sender(settings, destination),
     )
 

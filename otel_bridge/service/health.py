@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from otel_bridge.circuit_state import CircuitState
+    from otel_bridge.exporter.blocks import Block
     from otel_bridge.ledger import Window
     from otel_bridge.service.delivery import Tally
     from otel_bridge.signals import Delivery
@@ -168,6 +169,12 @@ class Health(Observer):
         elif len(self._open) < _MOST_CIRCUITS:
             self._open[now.name] = now
 
+    def destination_blocked(self, block: Block) -> None:
+        """A destination that is down may answer something else by now."""
+        known = self._open.get(block.name)
+        if known is not None:
+            self._open[block.name] = replace(known, reason=block.why)
+
     def worker_ended(self, project: str, message: str, now_ms: int) -> None:
         """A project's worker has ended although nobody stopped it."""
         self._of(project).ended = (message, now_ms)
@@ -179,7 +186,7 @@ class Health(Observer):
     # ── what follows from it ─────────────────────────────────────────────────────────────────────────
     @property
     def open_circuits(self) -> list[CircuitState]:
-        """The far sides that are down, each as it stood when its outage began."""
+        """The far sides that are down, each with what it said last."""
         return list(self._open.values())
 
     def lag_ms(self, project: str, now_ms: int) -> int | None:

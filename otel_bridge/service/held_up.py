@@ -8,20 +8,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_bridge.errors import BridgeError
-from otel_bridge.exporter.otlp import OtlpExporter
+from otel_bridge.exporter.blocks import MayBlock
 from otel_bridge.service.logs import event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
+    from otel_bridge.exporter.blocks import Blocks
     from otel_bridge.exporter.protocol import Exporter
     from otel_bridge.ledger import Ledger
     from otel_bridge.times import Clock
 
-_LOOK_S: Final = 2.0
 _AGAIN_S: Final = 30.0
 """The same is noted again after so long: another lane's success may have cleared it."""
 
@@ -29,10 +29,10 @@ _AGAIN_S: Final = 30.0
 @asynccontextmanager
 async def noting(project: str, ledger: Ledger, clock: Clock, exporter: Exporter) -> AsyncIterator[None]:
     """Note in the ledger what holds up an export inside the block. The next good pass clears it."""
-    if not isinstance(exporter, OtlpExporter):
+    if not isinstance(exporter, MayBlock):
         yield
         return
-    task = asyncio.create_task(_note(project, ledger, clock, exporter))
+    task = asyncio.create_task(_note(project, ledger, clock, exporter.blocks))
     try:
         yield
     finally:
@@ -40,22 +40,24 @@ async def noting(project: str, ledger: Ledger, clock: Clock, exporter: Exporter)
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _trouble(exporter: OtlpExporter) -> str | None:
-    """Which destination does not take records just now, and why, in one line without secret."""
-    failing = next((state for state in exporter.circuits if state.failures), None)
-    return None if failing is None else f"{failing.name} takes no records: {failing.reason}"
+async def _note(project: str, ledger: Ledger, clock: Clock, blocks: Blocks) -> None:
+    with blocks.watched() as changed:
+        while True:
+            await changed.wait()
+            changed.clear()
+            while blocks.now and not changed.is_set():
+                try:
+                    await ledger.note_error(project, str(blocks.now[0]), clock.now_ms())
+                except BridgeError as error:
+                    event(logging.ERROR, "ledger_failed", str(error), project=project)
+                await _first_of(changed.wait(), clock.sleep(_AGAIN_S))
 
 
-async def _note(project: str, ledger: Ledger, clock: Clock, exporter: OtlpExporter) -> None:
-    noted: str | None = None
-    noted_s = 0.0
-    while True:
-        await clock.sleep(_LOOK_S)
-        found = _trouble(exporter)
-        if found is None or (found == noted and clock.monotonic_s() - noted_s < _AGAIN_S):
-            continue
-        noted, noted_s = found, clock.monotonic_s()
-        try:
-            await ledger.note_error(project, found, clock.now_ms())
-        except BridgeError as error:
-            event(logging.ERROR, "ledger_failed", str(error), project=project)
+async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    tasks = [asyncio.ensure_future(each) for each in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

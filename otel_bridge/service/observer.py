@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from otel_bridge.circuit_state import CircuitState
     from otel_bridge.errors import BridgeError, DestinationError
+    from otel_bridge.exporter.blocks import Block
     from otel_bridge.exporter.destination import Signal
     from otel_bridge.ledger import Lane, SetAside, Window
     from otel_bridge.service.delivery import Tally
@@ -65,6 +66,9 @@ class Observer:
 
     def circuit_changed(self, before: CircuitState, now: CircuitState) -> None:
         """A far side went down or came back."""
+
+    def destination_blocked(self, block: Block) -> None:
+        """A destination takes no records: told when that begins, and with each further try that fails."""
 
     def correlations(self, project: str | None, outcome: str, count: int) -> None:
         """Correlations were ``registered``, ``used``, ``late``, ``unused`` (they expired) or ``refused``."""
@@ -150,6 +154,11 @@ class Observers(Observer):
         """See `Observer`."""
         for each in self._listeners:
             each.circuit_changed(before, now)
+
+    def destination_blocked(self, block: Block) -> None:
+        """See `Observer`."""
+        for each in self._listeners:
+            each.destination_blocked(block)
 
     def correlations(self, project: str | None, outcome: str, count: int) -> None:
         """See `Observer`."""

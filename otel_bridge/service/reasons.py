@@ -33,7 +33,8 @@ TO_DO: Final = {
     Code.DESTINATION_FAILING: "See whether the destination is up; nothing is lost meanwhile.",
     Code.LEDGER_FAILING: "See whether the ledger's disk or database has room and can be written.",
     Code.FAILING: "Look at the log of the bridge.",
-    Code.CIRCUIT_OPEN: "See whether it is up. The bridge tries again by itself, and nothing is lost.",
+    Code.CIRCUIT_OPEN: "See whether it is up, and mend what it answers. The bridge tries again by itself, "
+    "and nothing is lost.",
     Code.LAGGING: "See whether the request budget is used up or a far side is slow: the page of the bridge "
     "shows both.",
     Code.WORKER_ENDED: "Restart the bridge, and report what its log says.",

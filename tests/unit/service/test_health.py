@@ -20,6 +20,7 @@ from otel_bridge.errors import (
     SourceRefused,
     SourceUnreachable,
 )
+from otel_bridge.exporter.blocks import Block
 from otel_bridge.ledger import Lane, Window
 from otel_bridge.service.delivery import Tally
 from otel_bridge.service.health import Health, HealthLimits
@@ -205,6 +206,17 @@ def test_an_open_circuit_is_told_when_it_stays_open() -> None:
     assert [state.name for state in made.open_circuits] == ["https://collector (traces)"]
     made.circuit_changed(circuit(is_open=True), circuit(is_open=False))
     assert made.readiness(START + 10 * S) == []
+
+
+def test_a_destination_that_is_down_is_told_with_what_it_answers_now() -> None:
+    made = health()
+    made.destination_blocked(Block("https://collector (traces)", "503", START))
+    assert made.readiness(START + 20 * S) == []
+    made.circuit_changed(circuit(is_open=False), circuit(is_open=True))
+    made.destination_blocked(Block("https://collector (traces)", "it refuses every record: 400", START))
+    (reason,) = made.readiness(START + 20 * S)
+    assert reason.message == "https://collector (traces) is down: it refuses every record: 400"
+    assert reason.since_ms == made.open_circuits[0].since_ms
 
 
 def test_circuits_are_bounded() -> None:
