@@ -29,6 +29,7 @@ class Cause(Enum):
     SPEAKS_TLS = auto()
     SPEAKS_HTTP_2 = auto()
     SPEAKS_NO_HTTP_2 = auto()
+    PROXY = auto()
     PROXY_KEY = auto()
     BARRED = auto()
     NOT_UNPACKED = auto()
@@ -75,6 +76,10 @@ _IN_ANSWERS: Final = _signs(
 )
 _IN_FAILURES: Final = _signs(
     {
+        # A connection through a proxy is one to the proxy, so what the system says of it is about the proxy.
+        Cause.PROXY: (
+            r"^(?!.*\b407\b)(?=.* through the proxy ).*(refused|resol|not known|tunnel|proxy returned)",
+        ),
         Cause.UNKNOWN_NAME: (
             *("name or service not known", "name resolution", "nodename nor servname"),
             *("no address associated", "domain name not found", "dns resolution", "does not resolve"),

@@ -12,6 +12,7 @@ from otel_bridge.causes import Cause, cause_of
 from otel_bridge.errors import DestinationError, DestinationRefused
 from otel_bridge.exporter.destination import Protocol
 from otel_bridge.exporter.sender import Refused
+from otel_bridge.network.proxy import proxy_for
 
 if TYPE_CHECKING:
     from otel_bridge.errors import BridgeError
@@ -31,7 +32,8 @@ _TO_DO: Final = {
     Cause.SPEAKS_HTTP_2: "it speaks gRPC: set {PROTOCOL}=grpc, or take its port for HTTP in {ENDPOINT}",
     Cause.SPEAKS_NO_HTTP_2: "it speaks no gRPC: set {PROTOCOL}=http/protobuf, or take its port for gRPC in "
     "{ENDPOINT}",
-    Cause.PROXY_KEY: "write the proxy's user and password into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT",
+    Cause.PROXY: "correct the proxy in {PROXY}, or name this host in NO_PROXY where it needs none",
+    Cause.PROXY_KEY: "write the proxy's user and password into {PROXY}: http://USER:PASSWORD@HOST:PORT",
     Cause.BARRED: "let this machine through there, or correct {ENDPOINT}",
     Cause.NOT_UNPACKED: "it can't read gzip: set {COMPRESSION}=none",
     Cause.KEY: "see the key in {HEADERS}, and whether {ENDPOINT} is of the region that the key belongs to",
@@ -150,4 +152,7 @@ class _Names(dict[str, str]):
         self._destination = destination
 
     def __missing__(self, name: str) -> str:
+        if name == "PROXY":
+            proxy = proxy_for(self._destination.url)
+            return proxy.variable if proxy else "HTTPS_PROXY"
         return self._destination.variable(name)

@@ -83,6 +83,11 @@ class Destination:
         scheme, found, _ = self.endpoint.partition("://")
         return scheme.lower() == "https" if found else not self.insecure
 
+    @property
+    def url(self) -> str:
+        """The endpoint with the scheme that it is reached by, which gRPC's may lack."""
+        return f"{'https' if self.tls else 'http'}://{self.endpoint.rpartition('://')[2]}"
+
     def __repr__(self) -> str:
         headers = ", ".join(f"{name}=***" for name, _ in self.headers)
         compression = "gzip" if self.gzip else "none"

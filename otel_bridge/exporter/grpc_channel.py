@@ -1,15 +1,14 @@
 """The gRPC channel to a destination: how it is made, and how it is replaced while calls are in flight.
 
-A channel keeps one connection for as long as it lives. It is replaced when the connection has gone silent,
-when it is older than the settings allow, and when `Channel.renew` is called because what it was made from,
-such as a certificate, has changed.
+A channel keeps one connection for as long as it lives. It is replaced when the connection has gone silent and
+when it is older than the settings allow.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -66,25 +65,36 @@ class Opened:
         since_s: When it was opened, on the loop's clock.
         calls: How many are in flight.
         heard_s: When the last answer came, on the loop's clock; ``since_s`` before the first.
+        lost_s: When a connection was last found to be lost, on the loop's clock; ``since_s`` before that.
     """
 
     channel: grpc.aio.Channel
     since_s: float
     calls: int = 0
-    heard_s: float = 0.0
+    heard_s: float = field(init=False)
+    lost_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.heard_s = self.lost_s = self.since_s
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection now."""
         return self.channel.get_state() is grpc.ChannelConnectivity.READY
 
-    async def lost(self) -> bool:
-        """Whether the connection is gone, after a call on it has failed.
+    async def lost(self, began_s: float) -> bool:
+        """Whether the connection was lost on which a call has failed.
 
         The library notes the loss in a thread of its own, at times some milliseconds after the call failed.
+        Where several calls fail together, the first to be repeated brings a new connection.
+
+        Args:
+            began_s: When the call began, on the loop's clock.
         """
         for _ in range(_LOST_LOOKS):
             if not self.connected:
+                self.lost_s = asyncio.get_running_loop().time()
+            if self.lost_s > began_s:
                 return True
             await asyncio.sleep(_LOST_LOOK_S)
         return False
@@ -96,7 +106,8 @@ class Channel:
     Example:
         async with channel.lent() as opened:
             await opened.channel.unary_unary(method)(body)
-        await channel.renew()  # the next call opens a new one
+            ...
+            await channel.renew(opened)  # it was silent: the next call opens a new one
 
     Args:
         destination: Where to.
@@ -113,7 +124,7 @@ class Channel:
         self._address = destination.endpoint.rpartition("://")[2]
         self._age_s = destination.connection_age_s
         self._current: Opened | None = None
-        self.proxy = proxy_for(f"{'https' if destination.tls else 'http'}://{self._address}")
+        self.proxy = proxy_for(destination.url)
         if self.proxy is not None and self.proxy.scheme != "http":
             raise SettingsError(unusable(self.proxy.variable, "with gRPC"))
         # Read now: what can't be used is told of before anything is sent, and files may change later.
@@ -135,18 +146,15 @@ class Channel:
             if opened is not self._current:
                 await _close_unused(opened)
 
-    async def renew(self, only: Opened | None = None) -> None:
+    async def renew(self, old: Opened) -> None:
         """Let the next call open a new channel; calls in flight end on the one that they have.
 
         Args:
-            only: The channel that is to be replaced; where it has been already, nothing happens. None for
-                the one that is open, whichever it is.
+            old: The channel that is to be replaced; where it has been already, nothing happens.
         """
-        old = self._current
-        if old is None or (only is not None and only is not old):
-            return
-        self._current = None
-        await _close_unused(old)
+        if old is self._current:
+            self._current = None
+            await _close_unused(old)
 
     async def _renew_old(self) -> None:
         opened = self._current
@@ -173,8 +181,7 @@ class Channel:
             channel = grpc.aio.secure_channel(
                 target, self._credentials, options=options, compression=compression
             )
-        now_s = asyncio.get_running_loop().time()
-        return Opened(channel, now_s, heard_s=now_s)
+        return Opened(channel, asyncio.get_running_loop().time())
 
 
 async def _close_unused(opened: Opened) -> None:

@@ -133,7 +133,7 @@ class GrpcSender:
             except grpc.aio.AioRpcError as error:
                 code = error.code()
                 # A server that answers with UNAVAILABLE leaves the connection as it is.
-                if code is _Code.UNAVAILABLE and reused and not again and await opened.lost():
+                if code is _Code.UNAVAILABLE and reused and not again and await opened.lost(began_s):
                     return None
                 if code is _Code.DEADLINE_EXCEEDED:
                     await self._renew_silent(opened, began_s)

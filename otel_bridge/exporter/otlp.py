@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Final
 
 from otel_bridge.circuit import Circuit
@@ -39,6 +40,8 @@ def sender_for(destination: Destination) -> Sender:
     """Make the sender of a destination's protocol. Nothing is connected yet."""
     if destination.protocol is not Protocol.GRPC:
         return AdvisedSender(HttpSender(destination), destination)
+    # What the library writes to standard error by itself, such as a server's farewell, breaks a log of JSON.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from otel_bridge.exporter.grpc_sender import (  # noqa: PLC0415 - gRPC takes 8 MB
         GrpcSender,
     )

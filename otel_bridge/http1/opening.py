@@ -100,7 +100,7 @@ async def _tunnel(
         raise httpx.ProxyError("the proxy did not answer, or not with HTTP") from None
     if status // 100 != _TUNNEL_OPEN:
         reason = connection.reason.decode("ascii", "replace")
-        raise httpx.ProxyError(f"the proxy opens no tunnel: {status} {reason}".rstrip())
+        raise httpx.ProxyError(f"the proxy opens no tunnel ({f'{status} {reason}'.rstrip()})")
     return await connection.secured(tls, host)
 
 

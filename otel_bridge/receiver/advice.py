@@ -25,6 +25,7 @@ _TO_DO: Final = {
     Cause.SPEAKS_NO_TLS: f"it speaks no TLS: write http:// in {_ADDRESS}, or correct it",
     Cause.SPEAKS_TLS: f"it speaks TLS: write https:// in {_ADDRESS}",
     Cause.SPEAKS_HTTP_2: f"correct {_ADDRESS}: it speaks HTTP/2 alone",
+    Cause.PROXY: "correct the proxy in HTTPS_PROXY, or name this host in NO_PROXY where it needs none",
     Cause.PROXY_KEY: "write the proxy's user and password into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT",
     Cause.BARRED: "let this machine through there (firewall, proxy, bot protection); the key may be well",
     Cause.SLOW: "see whether a firewall stands between, and whether this machine needs HTTPS_PROXY",

@@ -179,11 +179,12 @@ def otlp_exporter(
         on_sent=observer.exported,
         on_circuit=telling_circuits(observer),
         on_blocked=observer.destination_blocked,
-        senders=lambda destination: _sender(settings, destination),
+        senders=lambda destination: sender_to(settings, destination),
     )
 
 
-def _sender(settings: Settings, destination: Destination) -> Sender:
+def sender_to(settings: Settings, destination: Destination) -> Sender:
+    """A sender to one of the settings' destinations, made anew when a file changes that they refer to."""
     if not settings.reads_files:
         return sender_for(destination)
     return RenewedSender(

@@ -52,7 +52,7 @@ def set_up(level: str, form: Literal["text", "json"] | None, stream: TextIO | No
         logger.propagate = False
         logger.setLevel(level.upper())
     _LOGGER.filters[:] = [] if level.lower() == "debug" else [Repeats()]
-    # The SDK's exporters log an answer's body and a traceback for each failed attempt.
+    # The SDK logs a traceback for what it drops; the bridge says itself what is not taken.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     for noisy in ("httpx", "httpcore", "grpc", "asyncio", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

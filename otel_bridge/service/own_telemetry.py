@@ -9,21 +9,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otel_bridge.exporter.destination import Signal
+from otel_bridge.service.assembly import sender_to
 from otel_bridge.service.logs import also_to, event
 from otel_bridge.service.own_metrics import OwnMetrics
-from otel_bridge.telemetry.exporters import log_exporter, metric_exporter, span_exporter
+from otel_bridge.telemetry.exporters import OwnLogExporter, OwnMetricExporter, OwnSpanExporter
 from otel_bridge.telemetry.log_records import OWN_EXPORT, OwnLogRecords
 from otel_bridge.telemetry.meters import Meters
 from otel_bridge.telemetry.process import observe_process
 from otel_bridge.telemetry.resource import own_resource, tool_call_resource
+from otel_bridge.telemetry.sending import Sending
 from otel_bridge.telemetry.tracing import OwnSpans, Spans
-from otel_bridge.telemetry.watched import Watch, WatchedLogs, WatchedMetrics, WatchedSpans
+from otel_bridge.telemetry.watched import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from opentelemetry.sdk.metrics.export import MetricExporter
 
+    from otel_bridge.exporter.destination import Destination
     from otel_bridge.mapping.measurement import Measurement
     from otel_bridge.settings import Settings
 
@@ -80,12 +83,12 @@ async def own_telemetry(settings: Settings) -> AsyncIterator[OwnTelemetry]:
         if "traces" in wanted:
             to = settings.destination(Signal.TRACES)
             watch = Watch("the bridge's own spans", to.where, _say)
-            spans = OwnSpans(resource, WatchedSpans(span_exporter(to), watch))
+            spans = OwnSpans(resource, OwnSpanExporter(_sending(settings, to, watch)))
             ends.append(spans.close)
         if "logs" in wanted:
             to = settings.destination(Signal.LOGS)
             watch = Watch("the bridge's own log records", to.where, _say)
-            records = OwnLogRecords(resource, WatchedLogs(log_exporter(to), watch))
+            records = OwnLogRecords(resource, OwnLogExporter(_sending(settings, to, watch)))
             stack.enter_context(also_to(records))
             ends.append(records.close)
         observer = OwnMetrics(meters, [project.name for project in settings.projects])
@@ -100,7 +103,11 @@ def _metrics(settings: Settings) -> MetricExporter | None:
         return None
     to = settings.destination(Signal.METRICS)
     watch = Watch("metrics", to.where, lambda text: event(logging.WARNING, METRICS_SAY, text))
-    return WatchedMetrics(metric_exporter(to), watch)
+    return OwnMetricExporter(_sending(settings, to, watch))
+
+
+def _sending(settings: Settings, to: Destination, watch: Watch) -> Sending:
+    return Sending(sender_to(settings, to), to.timeout_ms / 1000, watch)
 
 
 def _say(text: str) -> None:

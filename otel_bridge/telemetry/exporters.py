@@ -1,98 +1,119 @@
-"""The SDK's OTLP exporters, told everything rather than left to their own reading of the environment.
+"""The SDK's exporters of spans, log records and metrics, over `Sending`.
 
-That of ``OTEL_EXPORTER_OTLP_TIMEOUT`` takes seconds where the specification says milliseconds. They carry the
-bridge's own telemetry, which may be lost: tool calls go the way of ``otel_bridge.exporter``.
+The SDK's own ones know less of long-lived connections, and read the environment in their own ways: the time
+of ``OTEL_EXPORTER_OTLP_TIMEOUT`` in seconds, a proxy's variables as requests and gRPC do.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.metrics import NoOpMeterProvider
-
-from otel_bridge.exporter.destination import Destination, Protocol
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.metrics import Counter, Histogram, ObservableCounter
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+)
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk._logs.export import LogRecordExporter
-    from opentelemetry.sdk.metrics.export import MetricExporter
-    from opentelemetry.sdk.trace.export import SpanExporter
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk._logs import ReadableLogRecord
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from otel_bridge.telemetry.sending import Sending
+
+_TEMPORALITY_VARIABLE: Final = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+_DELTA: Final[dict[str, tuple[type, ...]]] = {
+    "delta": (Counter, ObservableCounter, Histogram),
+    "lowmemory": (Counter, Histogram),
+}
 
 
-def metric_exporter(destination: Destination) -> MetricExporter:
-    """The exporter of metrics for this destination."""
-    arguments = _arguments(destination)
-    if destination.protocol is Protocol.GRPC:
-        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (  # noqa: PLC0415 - grpc is heavy
-            OTLPMetricExporter as GrpcExporter,
-        )
+class OwnSpanExporter(SpanExporter):
+    """Exports spans.
 
-        return GrpcExporter(**arguments)
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import (  # noqa: PLC0415 - loads requests
-        OTLPMetricExporter as HttpExporter,
-    )
+    Args:
+        sending: Where they go.
+    """
 
-    return HttpExporter(**arguments)
+    def __init__(self, sending: Sending) -> None:
+        self._sending = sending
 
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send; blocks."""
+        taken = self._sending.send(encode_spans(spans).SerializeToString())
+        return SpanExportResult.SUCCESS if taken else SpanExportResult.FAILURE
 
-def span_exporter(destination: Destination) -> SpanExporter:
-    """The exporter of spans for this destination."""
-    arguments = _arguments(destination)
-    if destination.protocol is Protocol.GRPC:
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415 - grpc is heavy
-            OTLPSpanExporter as GrpcExporter,
-        )
+    def shutdown(self) -> None:
+        """Give up what is being sent, and close the connections."""
+        self._sending.close()
 
-        return GrpcExporter(**arguments)
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - loads requests
-        OTLPSpanExporter as HttpExporter,
-    )
-
-    return HttpExporter(**arguments)
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Nothing is held back."""
+        del timeout_millis
+        return True
 
 
-def log_exporter(destination: Destination) -> LogRecordExporter:
-    """The exporter of log records for this destination."""
-    arguments = _arguments(destination)
-    if destination.protocol is Protocol.GRPC:
-        from opentelemetry.exporter.otlp.proto.grpc._log_exporter import (  # noqa: PLC0415 - grpc is heavy
-            OTLPLogExporter as GrpcExporter,
-        )
+class OwnLogExporter(LogRecordExporter):
+    """Exports log records.
 
-        return GrpcExporter(**arguments)
-    from opentelemetry.exporter.otlp.proto.http._log_exporter import (  # noqa: PLC0415 - loads requests
-        OTLPLogExporter as HttpExporter,
-    )
+    Args:
+        sending: Where they go.
+    """
 
-    return HttpExporter(**arguments)
+    def __init__(self, sending: Sending) -> None:
+        self._sending = sending
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        """Send; blocks."""
+        taken = self._sending.send(encode_logs(batch).SerializeToString())
+        return LogRecordExportResult.SUCCESS if taken else LogRecordExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        """Give up what is being sent, and close the connections."""
+        self._sending.close()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Nothing is held back."""
+        del timeout_millis
+        return True
 
 
-def _arguments(destination: Destination) -> dict[str, Any]:
-    """What the exporters of this protocol take. Their own work is not measured."""
-    arguments: dict[str, Any] = {
-        "endpoint": destination.endpoint,
-        "headers": dict(destination.headers),
-        "timeout": destination.timeout_ms / 1000,
-        "meter_provider": NoOpMeterProvider(),
-    }
-    if destination.protocol is Protocol.GRPC:
-        from grpc import Compression  # noqa: PLC0415 - grpc is heavy; only who uses it loads it
+class OwnMetricExporter(MetricExporter):
+    """Exports metrics, since the start or since the last export as the standard variable has it.
 
-        gzip = Compression.Gzip if destination.gzip else Compression.NoCompression
-        arguments |= {"compression": gzip, "insecure": not destination.tls}
-        if destination.tls:
-            files = (destination.certificate, destination.client_certificate, destination.client_key)
-            from otel_bridge.exporter.grpc_tls import credentials  # noqa: PLC0415 - grpc is heavy
+    Args:
+        sending: Where they go.
+    """
 
-            arguments["credentials"] = credentials(*files)
-        return arguments
-    from opentelemetry.exporter.otlp.proto.http import Compression as HttpCompression  # noqa: PLC0415 - as above
+    def __init__(self, sending: Sending) -> None:
+        preference = os.environ.get(_TEMPORALITY_VARIABLE, "").strip().lower()
+        delta = dict.fromkeys(_DELTA.get(preference, ()), AggregationTemporality.DELTA)
+        super().__init__(preferred_temporality=delta)
+        self._sending = sending
 
-    from otel_bridge.telemetry.http_session import Session  # noqa: PLC0415 - loads requests
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
+        """Send; blocks."""
+        del timeout_millis, kwargs
+        taken = self._sending.send(encode_metrics(metrics_data).SerializeToString())
+        return MetricExportResult.SUCCESS if taken else MetricExportResult.FAILURE
 
-    return arguments | {
-        "session": Session(arguments["headers"]),
-        "certificate_file": destination.certificate,
-        "client_key_file": destination.client_key,
-        "client_certificate_file": destination.client_certificate,
-        "compression": HttpCompression.Gzip if destination.gzip else HttpCompression.NoCompression,
-    }
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Give up what is being sent, and close the connections."""
+        del timeout_millis, kwargs
+        self._sending.close()
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Nothing is held back."""
+        del timeout_millis
+        return True

@@ -1,23 +1,14 @@
-"""Exporters whose failures are said once, and said again when they work.
-
-The SDK's own words about a failed export hold the answer's body and a traceback, for each attempt; they are
-switched off in the log.
-"""
+"""Exports that are watched: their failures are said once, and said again when they work."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
-
-from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from opentelemetry.sdk._logs import ReadableLogRecord
-    from opentelemetry.sdk.trace import ReadableSpan
+    from otel_bridge.errors import DestinationError
 
 
 class Watch:
@@ -35,88 +26,13 @@ class Watch:
         self._say = say
         self._failing = False
 
-    def ended(self, *, well: bool) -> None:
-        """An export ended."""
-        if not well and not self._failing:
-            self._say(
-                f"{self._what}: {self._where} does not take them (otel-bridge check says why); "
-                "tool calls go on"
-            )
-        elif well and self._failing:
+    def ended(self, error: DestinationError | None) -> None:
+        """An export ended; with what was wrong, or None where all was taken."""
+        if error is not None and not self._failing:
+            self._say(f"{self._what} are not taken, tool calls go on: {error}")
+        elif error is None and self._failing:
             self._say(f"{self._what}: {self._where} takes them again")
-        self._failing = not well
-
-
-class WatchedMetrics(MetricExporter):
-    """Sends metrics, and is watched."""
-
-    def __init__(self, exporter: MetricExporter, watch: Watch) -> None:
-        super().__init__(
-            preferred_temporality=exporter._preferred_temporality,  # noqa: SLF001 - the base class reads its own
-            preferred_aggregation=exporter._preferred_aggregation,  # noqa: SLF001 - as above
-        )
-        self._exporter = exporter
-        self._watch = watch
-
-    def export(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
-    ) -> MetricExportResult:
-        """Send, and tell the watch how it went."""
-        result = self._exporter.export(metrics_data, timeout_millis, **kwargs)
-        self._watch.ended(well=result is MetricExportResult.SUCCESS)
-        return result
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """As the exporter."""
-        return self._exporter.force_flush(timeout_millis)
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """As the exporter."""
-        self._exporter.shutdown(timeout_millis, **kwargs)
-
-
-class WatchedSpans(SpanExporter):
-    """Sends spans, and is watched."""
-
-    def __init__(self, exporter: SpanExporter, watch: Watch) -> None:
-        self._exporter = exporter
-        self._watch = watch
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send, and tell the watch how it went."""
-        result = self._exporter.export(spans)
-        self._watch.ended(well=result is SpanExportResult.SUCCESS)
-        return result
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """As the exporter."""
-        return self._exporter.force_flush(timeout_millis)
-
-    def shutdown(self) -> None:
-        """As the exporter."""
-        self._exporter.shutdown()
-
-
-class WatchedLogs(LogRecordExporter):
-    """Sends log records, and is watched."""
-
-    def __init__(self, exporter: LogRecordExporter, watch: Watch) -> None:
-        self._exporter = exporter
-        self._watch = watch
-
-    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        """Send, and tell the watch how it went."""
-        result = self._exporter.export(batch)
-        self._watch.ended(well=result is LogRecordExportResult.SUCCESS)
-        return result
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """As the exporter."""
-        return self._exporter.force_flush(timeout_millis)
-
-    def shutdown(self) -> None:
-        """As the exporter."""
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # the SDK does not say
+        self._failing = error is not None
 
 
 def ended_within(seconds: float, end: Callable[[], object], give_up: Callable[[], object]) -> None:

@@ -10,25 +10,27 @@ import pytest
 
 from otel_bridge.left_out import left_out
 
-HEAVY = {"rich", "pygments", "charset_normalizer", "chardet", "grpc", "uvicorn", "starlette"}
+HEAVY = {"rich", "pygments", "requests", "charset_normalizer", "chardet", "grpc", "uvicorn", "starlette"}
 RUN = """
+import asyncio
 import sys
 import otel_bridge.cli
-from otel_bridge.exporter.destination import Signal
+from otel_bridge.service.own_telemetry import own_telemetry
 from otel_bridge.settings import load
-from otel_bridge.telemetry.exporters import metric_exporter
 
-settings = load(None, {"COMPOSIO_API_KEY": "ak_made_up", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
-metric_exporter(settings.destination(Signal.METRICS))
-print(*sorted(sys.modules))
+async def main():
+    values = {"COMPOSIO_API_KEY": "ak_made_up", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    async with own_telemetry(load(None, values)):
+        print(*sorted(sys.modules))
+
+asyncio.run(main())
 """
 
 
 def test_a_bridge_holds_no_packages_that_only_other_commands_need() -> None:
     done = subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True, check=True)
-    assert done.stderr == ""
     loaded = set(done.stdout.split())
-    assert {"httpx", "requests"} <= loaded
+    assert "httpx" in loaded
     assert loaded & HEAVY == set()
 
 

@@ -48,6 +48,20 @@ NO_TLS = "UNAVAILABLE: Ssl handshake failed: SSL routines:OPENSSL_internal:WRONG
         ("426 Upgrade Required", HTTP, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"),
         ("UNAVAILABLE: Failed parsing HTTP/2", GRPC, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),
         ("407 Proxy Authentication Required", HTTP, "HTTPS_PROXY"),
+        ("connection refused through the proxy p:3128", HTTP, "correct the proxy in HTTPS_PROXY"),
+        (
+            "the proxy opens no tunnel (403 No) through the proxy p:3128",
+            HTTP,
+            "correct the proxy in HTTPS_PROXY",
+        ),
+        (
+            "the proxy opens no tunnel (407 No) through the proxy p:3128",
+            HTTP,
+            "user and password into HTTPS_PROXY",
+        ),
+        ("UNAVAILABLE: proxy returned response code 407 through the proxy p:1", GRPC, "user and password"),
+        ("UNAVAILABLE: proxy returned response code 403 through the proxy p:1", GRPC, "correct the proxy in"),
+        ("no answer in 10 s through the proxy p:3128", HTTP, "OTEL_EXPORTER_OTLP_TIMEOUT"),
         ("401 Unauthorized", HTTP, "set OTEL_EXPORTER_OTLP_HEADERS to what it takes for a key"),
         ("401 Unauthorized", KEYED, "see the key in OTEL_EXPORTER_OTLP_HEADERS"),
         ("403 Forbidden: wrong region", KEYED, "whether OTEL_EXPORTER_OTLP_ENDPOINT is of the region"),
@@ -156,3 +170,13 @@ async def test_a_certificate_that_nobody_vouches_for(protocol: str, certificates
             await sender.send(b"")
         await sender.aclose()
     assert "set OTEL_EXPORTER_OTLP_CERTIFICATE (or SSL_CERT_FILE)" in caught.value.advice
+
+
+def test_the_proxy_is_named_by_the_variable_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", "http://p:3128")
+    monkeypatch.setenv("no_proxy", "localhost")
+    destination = destination_from(
+        Signal.TRACES, {f"{BASE}ENDPOINT": "otlp.example", f"{BASE}PROTOCOL": "grpc"}
+    )
+    found = advice(DestinationRefused("gRPC x: connection refused through the proxy p:3128"), destination)
+    assert found == "correct the proxy in all_proxy, or name this host in NO_PROXY where it needs none"

@@ -102,6 +102,20 @@ async def test_a_call_whose_older_connection_is_lost_is_repeated_at_once(sink: R
         await sender.aclose()
 
 
+async def test_calls_that_lose_one_connection_together_are_all_repeated(sink: RecordingSink) -> None:
+    sink.grpc_answers.extend([GrpcAnswer(), *[GrpcAnswer(delay_s=0.3)] * 4])
+    async with Relay(sink.grpc_port) as relay:
+        sender = _sender(relay.port)
+        assert await sender.send(BODY) == Accepted()
+        calls = [asyncio.create_task(sender.send(BODY)) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        relay.cut()
+        calls.append(asyncio.create_task(sender.send(BODY)))
+        assert await asyncio.gather(*calls) == [Accepted()] * 5
+        assert relay.opened == 2
+        await sender.aclose()
+
+
 async def test_a_new_connection_that_is_lost_as_well_is_the_destination_s_fault(sink: RecordingSink) -> None:
     async with Relay(sink.grpc_port) as relay:
         sender = _sender(relay.port)
@@ -128,7 +142,8 @@ async def test_a_call_in_flight_ends_on_the_channel_that_is_replaced(sink: Recor
         sender = _sender(relay.port)
         slow = asyncio.create_task(sender.send(BODY))
         await asyncio.sleep(0.2)
-        await sender.channel.renew()
+        async with sender.channel.lent() as opened:
+            await sender.channel.renew(opened)
         assert await sender.send(BODY) == Accepted()
         assert not slow.done()
         assert await slow == Accepted()

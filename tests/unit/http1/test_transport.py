@@ -429,7 +429,7 @@ async def test_a_proxy_that_opens_no_tunnel_is_httpx_s_own_error() -> None:
     async with TunnelProxy(refuses=407) as proxy:
         transport = FreeListTransport(1, proxy=_proxy(proxy.port))
         async with httpx.AsyncClient(transport=transport) as client:
-            with pytest.raises(httpx.ProxyError, match="the proxy opens no tunnel: 407 No"):
+            with pytest.raises(httpx.ProxyError, match=r"the proxy opens no tunnel \(407 No\)"):
                 await client.get("https://localhost:1/")
             transport = FreeListTransport(1, proxy=_proxy(9))
         async with httpx.AsyncClient(transport=transport) as client:

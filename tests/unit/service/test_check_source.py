@@ -97,6 +97,10 @@ def test_a_clock_that_differs_is_said_with_what_to_do(ahead_ms: int | None, stat
         (advised(SourceUnreachable("x ([SSL: WRONG_VERSION_NUMBER] wrong version)")), "write http:// in"),
         (advised(SourceUnreachable("no HTTP/1.1 from x: the answer is a TLS alert")), "write https:// in"),
         (advised(SourceRefused("x was answered with 407", 407)), "HTTPS_PROXY"),
+        (
+            advised(SourceUnreachable("no connection to x through the proxy p:1 (connection refused)")),
+            "NO_PROXY",
+        ),
         (SettingsError("says it itself"), ""),
     ],
 )

@@ -15,12 +15,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
-from otel_bridge.errors import SourceFailed
+from otel_bridge.errors import DestinationUnavailable, SourceFailed
 from otel_bridge.service import logs
 from otel_bridge.telemetry.log_records import OWN_EXPORT, OwnLogRecords
 from otel_bridge.telemetry.resource import own_resource, tool_call_resource
 from otel_bridge.telemetry.tracing import OwnSpans, Spans, current_ids
-from otel_bridge.telemetry.watched import Watch, WatchedLogs, WatchedSpans, ended_within
+from otel_bridge.telemetry.watched import Watch, ended_within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,23 +147,11 @@ def test_events_become_log_records_with_the_span_around_them() -> None:
 def test_a_destination_that_takes_nothing_is_said_once_and_when_it_does_again() -> None:
     said: list[str] = []
     watch = Watch("spans", "http://x", said.append)
-    failing = SpanExportResult.FAILURE
-    exporter = WatchedSpans(KeptSpans(failing, failing), watch)
-    for _ in range(4):
-        exporter.export([])
-    assert exporter.force_flush()
-    exporter.shutdown()
-    assert [line.split(" ", 2)[2] for line in said] == [
-        "does not take them (otel-bridge check says why); tool calls go on",
-        "takes them again",
-    ]
-    kept = KeptLogs()
-    kept.result = LogRecordExportResult.FAILURE
-    records = WatchedLogs(kept, Watch("log records", "http://y", said.append))
-    records.export([])
-    assert records.force_flush()
-    records.shutdown()
-    assert said[2].startswith("log records: http://y does not")
+    error = DestinationUnavailable("POST http://x: connection refused")
+    for each in (error, error, None, None, error):
+        watch.ended(each)
+    failing = "spans are not taken, tool calls go on: POST http://x: connection refused"
+    assert said == [failing, "spans: http://x takes them again", failing]
 
 
 def test_an_end_that_takes_too_long_is_given_up() -> None:
