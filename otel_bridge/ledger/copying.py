@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 
 from otel_bridge.errors import LedgerError
+from otel_bridge.file_values import Fixed
 from otel_bridge.ledger.postgres_database import Cursor, PostgresDatabase
 from otel_bridge.ledger.postgres_faults import explain
 from otel_bridge.ledger.postgres_session import connect
@@ -56,7 +57,7 @@ async def copy_ledger(source: Path, target: Address, clock: Clock) -> dict[str, 
     if not source.exists():  # noqa: ASYNC240 - the command has nothing else to do
         raise LedgerError(f"There is no ledger {source}")
     file = SqliteFile(source, clock, Access.OWNER)
-    database = PostgresDatabase(target, clock)
+    database = PostgresDatabase(Fixed(target), clock)
     file.open()
     try:
         await database.open()

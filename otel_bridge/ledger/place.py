@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import platformdirs
 
 from otel_bridge.errors import SettingsError
+from otel_bridge.file_values import Fixed, Part
 from otel_bridge.ledger.sqlite import SqliteLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from otel_bridge.file_values import Renewable
     from otel_bridge.ledger.postgres import PostgresLedger
     from otel_bridge.ledger.postgres_address import Address
     from otel_bridge.ledger.protocol import Ledger
@@ -85,7 +87,7 @@ def check_state_url(url: str) -> None:
 
 
 def open_ledger(
-    url: str,
+    url: str | Renewable[str],
     clock: Clock,
     *,
     read_only: bool = False,
@@ -95,7 +97,8 @@ def open_ledger(
     """The ledger that ``OTEL_BRIDGE_STATE`` names, still to be opened by its ``open``.
 
     Args:
-        url: ``sqlite:///PATH`` or ``postgresql://…``.
+        url: ``sqlite:///PATH`` or ``postgresql://…``. One that is renewed gives a PostgreSQL ledger user,
+            password and the like for its next connection, as long as it names the same database.
         clock: The program's clock.
         read_only: As ``SqliteLedger`` and ``PostgresLedger``.
         shared: As ``SqliteLedger``; a PostgreSQL ledger always is.
@@ -104,9 +107,19 @@ def open_ledger(
     Raises:
         SettingsError: The URL names no ledger, or the package for PostgreSQL is not installed.
     """
+    renewed = Fixed(url) if isinstance(url, str) else url
+    url = renewed.get()
     if is_postgres(url):
         ledger, read_address = _postgres_modules()
-        return ledger(read_address(url), clock, read_only=read_only)
+        known = read_address(url)
+
+        def present(url: str) -> Address:
+            nonlocal known
+            address = read_address(url) if is_postgres(url) else known
+            known = address if address.where == known.where else known
+            return known
+
+        return ledger(Part(renewed, present), clock, read_only=read_only)
     return SqliteLedger(sqlite_path(url), clock, read_only=read_only, shared=shared, on_notice=on_notice)
 
 

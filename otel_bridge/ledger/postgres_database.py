@@ -28,6 +28,7 @@ from otel_bridge.times import format_seconds
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from otel_bridge.file_values import Renewable
     from otel_bridge.ledger.postgres_address import Address
     from otel_bridge.times import Clock
 
@@ -58,13 +59,13 @@ class PostgresDatabase:
     """See the module.
 
     Args:
-        address: Where.
+        address: Where. It may be renewed: each new connection takes the present one.
         clock: Sleeps between tries.
         connections: The most connections at once.
     """
 
-    def __init__(self, address: Address, clock: Clock, connections: int = CONNECTIONS) -> None:
-        self.where = address.where
+    def __init__(self, address: Renewable[Address], clock: Clock, connections: int = CONNECTIONS) -> None:
+        self.where = address.get().where
         self.address = address
         self._clock = clock
         self._connections = connections
@@ -86,7 +87,7 @@ class PostgresDatabase:
         failures = 0
         while True:
             try:
-                async with await connect(self.address) as connection:
+                async with await connect(self.address.get()) as connection:
                     await migrate(connection, self.where, steps())
                 break
             except psycopg.Error as error:
@@ -96,7 +97,7 @@ class PostgresDatabase:
                     raise self._explained(error) from None
                 await self._clock.sleep(wait_s)
         pool = AsyncConnectionPool(
-            self.address.conninfo,
+            lambda: self.address.get().conninfo,
             min_size=1,
             max_size=self._connections,
             kwargs={"autocommit": True},
@@ -202,7 +203,7 @@ class PostgresDatabase:
         if self._doubtful:
             # The pool would only say that it has no connection; this says why.
             attempt.probing = True
-            await (await connect(self.address)).close()
+            await (await connect(self.address.get())).close()
             attempt.probing = self._doubtful = False
             await self._pool.check()
         async with self._pool.connection() as connection:
@@ -217,7 +218,7 @@ class PostgresDatabase:
             return result
 
     def _explained(self, error: psycopg.Error) -> LedgerError:
-        explained = explain(error, self.where, self.address.secrets)
+        explained = explain(error, self.where, self.address.get().secrets)
         return DatabaseLost(str(explained)) if is_connection_lost(error) else explained
 
 

@@ -14,6 +14,7 @@ from otel_bridge.ledger.postgres_projects import hold_project
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
+    from otel_bridge.file_values import Renewable
     from otel_bridge.ledger.budget_claims import BudgetAsk, BudgetGrant, BudgetLimit
     from otel_bridge.ledger.leases import HeldLease, Lease, ReplicaStatus, Scope
     from otel_bridge.ledger.postgres_address import Address
@@ -31,13 +32,13 @@ class LeasedDatabase:
         read_only: Writes nothing, but for the schema where there is none yet.
     """
 
-    def __init__(self, address: Address, clock: Clock, *, read_only: bool = False) -> None:
+    def __init__(self, address: Renewable[Address], clock: Clock, *, read_only: bool = False) -> None:
         self._database = PostgresDatabase(address, clock)
         self._read_only = read_only
         self._lease: Callable[[str], Lease | None] | None = None
 
     @property
-    def address(self) -> Address:
+    def address(self) -> Renewable[Address]:
         """Where it is, for the queue beside it."""
         return self._database.address
 

@@ -130,7 +130,7 @@ class Backfill:
         return await stack.enter_async_context(alone(ledger, self._names, lease_s, self._clock))
 
     def _ledger(self, *, shared: bool) -> Ledger:
-        state = self._settings.ledger.state.get_secret_value()
+        state = self._settings.present_state
         return open_ledger(state, self._clock, shared=shared, on_notice=self._say)
 
     async def _plan(self, ledger: Ledger, from_ms: int, to_ms: int) -> None:

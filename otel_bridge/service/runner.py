@@ -83,7 +83,7 @@ async def opened_ledger(settings: Settings, clock: Clock) -> AsyncIterator[Ledge
         LedgerError: The file can't be used.
     """
     ledger = open_ledger(
-        settings.ledger.state.get_secret_value(),
+        settings.present_state,
         clock,
         on_notice=lambda text: event(logging.WARNING, "ledger_notice", text),
     )

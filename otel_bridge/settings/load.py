@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from otel_bridge.environment import clean_environment
 from otel_bridge.errors import SettingsError
 from otel_bridge.exporter.destination import Destination, Signal, destination_from
-from otel_bridge.file_values import FileValue, Fixed, Marks, Renewable
+from otel_bridge.file_values import FileValue, Fixed, Marks, Part, Renewable
 from otel_bridge.ledger.place import check_state_url
 from otel_bridge.settings.file import fill, read_secret, read_unfilled, readable
 from otel_bridge.settings.key_origin import KEY_FILE_VARIABLE, KEY_VARIABLE, key_in_environment, key_in_file
@@ -109,6 +109,11 @@ class Settings(BaseSettings, SettingsModel):
         Its projects are those of the settings file or the environment, not those that come and go.
         """
         return Fixed(self) if self._files is None else self._files
+
+    @property
+    def present_state(self) -> Renewable[str]:
+        """The ledger's address as its file holds it now."""
+        return Part(self.present, lambda now: now.ledger.state.get_secret_value())
 
     @property
     def reads_files(self) -> bool:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from procrastinate.jobs import Job
     from procrastinate.worker import Worker
 
+    from otel_bridge.file_values import Renewable
     from otel_bridge.ledger.leases import ReplicaStatus, SharedLedger
     from otel_bridge.ledger.postgres_address import Address
     from otel_bridge.service.replicas.turns import Turns
@@ -77,7 +78,7 @@ class Queue:
 
     def __init__(  # noqa: PLR0913 - what there is between the queue and the work
         self,
-        address: Address,
+        address: Renewable[Address],
         ledger: SharedLedger,
         turns: Turns,
         *,
@@ -93,7 +94,7 @@ class Queue:
         self._address = address
         self._app = App(
             connector=PsycopgConnector(
-                conninfo=address.conninfo,
+                conninfo=lambda: address.get().conninfo,
                 configure=prepare_queue,
                 min_size=1,
                 max_size=_CONNECTIONS,
@@ -250,14 +251,15 @@ class Queue:
             )
 
     def _explained(self, error: Exception) -> LedgerError:
+        address = self._address.get()
         from otel_bridge.ledger.postgres_faults import explain  # noqa: PLC0415
 
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, psycopg.Error):
             cause = cause.__cause__ or cause.__context__
         if isinstance(cause, psycopg.Error):
-            return explain(cause, self._address.where, self._address.secrets)
-        return LedgerError(f"The queue in {self._address.where} can't be used: {type(error).__name__}")
+            return explain(cause, address.where, address.secrets)
+        return LedgerError(f"The queue in {address.where} can't be used: {type(error).__name__}")
 
 
 async def _stop_when(stop: asyncio.Event, worker: Worker) -> None:

@@ -14,6 +14,7 @@ from otel_bridge.ledger.postgres_session import connect, prepare
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
+    from otel_bridge.file_values import Renewable
     from otel_bridge.ledger.postgres_address import Address
 
 _LOCK: Final = 0x6F74656C_71756575
@@ -29,14 +30,14 @@ async def prepare_queue(connection: AsyncConnection[Any]) -> None:
     await connection.commit()
 
 
-async def make_queue(address: Address) -> None:
+async def make_queue(address: Renewable[Address]) -> None:
     """Make the tables where they are missing, or apply what a newer procrastinate changes.
 
     Raises:
         psycopg.Error: The database can't be used.
     """
     newest = migrations()[-1]
-    async with await connect(address) as connection:
+    async with await connect(address.get()) as connection:
         if await _applied(connection) == newest:
             return
         async with connection.transaction():

@@ -26,6 +26,7 @@ from otel_bridge.service.replicas.turns import Turns
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from otel_bridge.file_values import Renewable
     from otel_bridge.ledger.leases import ReplicaStatus, SharedLedger
     from otel_bridge.ledger.postgres_address import Address
     from otel_bridge.service.worker import ProjectWorker
@@ -52,7 +53,7 @@ class Replica:
 
     def __init__(  # noqa: PLR0913 - what there is of a replica
         self,
-        address: Address,
+        address: Renewable[Address],
         ledger: SharedLedger,
         workers: Mapping[str, ProjectWorker],
         *,

@@ -19,10 +19,12 @@ from otel_bridge.errors import LedgerError, SettingsError
 from otel_bridge.ledger import Lane, Ledger, open_ledger, postgres_database, postgres_migrate
 from otel_bridge.ledger.log_ids import from_bytes
 from otel_bridge.ledger.postgres_address import read_address
+from otel_bridge.settings import load
 from otel_bridge.times import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.backend
 
@@ -64,6 +66,33 @@ async def test_a_wrong_password_or_user_is_told_without_either() -> None:
             f"The ledger postgresql://127.0.0.1:{made.port}/bridge refuses the user: check user and password "
             "in OTEL_BRIDGE_STATE, and the server's pg_hba.conf"
         )
+
+
+async def test_the_next_connection_takes_the_address_as_its_file_has_it_now(tmp_path: Path) -> None:
+    """The password is renewed, and all connections are ended, as by a failover."""
+    made, url = cluster(), emptied_database()
+    made.sql("CREATE ROLE renewed LOGIN PASSWORD 'old'; GRANT bridge TO renewed")
+    made.sql("ALTER ROLE renewed SET role = 'bridge'")
+    with_password = url.replace(f"bridge:{quote(PASSWORD, safe='')}@", "renewed:{}@")
+    assert with_password != url
+    file = tmp_path / "state"
+    file.write_text(with_password.format("old"))
+    settings = load(environ={"OTEL_BRIDGE_STATE_FILE": str(file)})
+    ledger = open_ledger(settings.present_state, SystemClock())
+    await ledger.open()
+    try:
+        made.sql("ALTER ROLE renewed PASSWORD 'newer'")
+        file.write_text(with_password.format("newer"))
+        settings.present.look()
+        made.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'renewed'")
+        await ledger.commit("shop", delivered=[record("log_1")])
+        file.write_text("postgresql://elsewhere.invalid/other")
+        settings.present.look()
+        made.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'renewed'")
+        assert await ledger.known("shop", ["log_1"]) == {"log_1"}
+    finally:
+        await ledger.close()
+        made.sql("DROP ROLE renewed")
 
 
 async def test_a_database_that_is_not_there_is_named() -> None:
