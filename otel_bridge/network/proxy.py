@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from otel_bridge.errors import SettingsError
+from otel_bridge.network.no_proxy import is_excepted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_SOCKS_PORT: Final = 1080
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,15}")
+_HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Proxy:
     """A proxy of the environment.
 
     Attributes:
-        scheme: How the proxy itself is spoken to: ``http``, ``https``, ``socks5`` and so on.
+        scheme: How the proxy itself is spoken to: ``http``, ``https``, ``socks5`` or ``socks5h``.
         host: A name, or an address without brackets.
         port: 1 to 65,535.
         variable: The variable that names it, for messages.
@@ -88,19 +91,20 @@ def proxy_for(url: str) -> Proxy | None:
     for kind in (asked.scheme.lower(), "all"):
         address = proxies.get(kind, "").strip()
         if address:
-            return None if _is_excepted(asked) else _read(address, _variable(kind))
+            return None if _is_excepted(asked, proxies) else _read(address, _variable(kind))
     return None
 
 
-def unusable(variable: str, what_for: str = "") -> str:
+def unusable(variable: str, why: str, *, socks: bool = True) -> str:
     """Say that a proxy can't be used. Its address is left out: it can hold a password.
 
     Args:
         variable: The variable that names it.
-        what_for: Such as ``with gRPC``; empty where it can't be used at all.
+        why: The reason.
+        socks: Whether an address of a SOCKS proxy would do.
     """
-    takes = "takes an address such as http://proxy.example:3128"
-    return f"{variable} in the environment can't be used{what_for and ' '}{what_for}: {takes}"
+    takes = f"http://proxy.example:3128{' or socks5://proxy.example:1080' if socks else ''}"
+    return f"{variable} in the environment can't be used ({why}): takes an address such as {takes}"
 
 
 def through_proxy(url: str) -> str:
@@ -112,10 +116,11 @@ def through_proxy(url: str) -> str:
     return proxy.through if proxy else ""
 
 
-def _is_excepted(asked: SplitResult) -> bool:
+def _is_excepted(asked: SplitResult, proxies: Mapping[str, str]) -> bool:
     host = asked.hostname or ""
-    default = _DEFAULT_PORTS.get(asked.scheme.lower(), 80)
-    return bool(proxy_bypass(host) or proxy_bypass(f"{host}:{asked.port or default}"))
+    if "no" not in proxies:
+        return bool(proxy_bypass(host))  # a system that names the proxy has exceptions of its own
+    return is_excepted(proxies["no"], host, asked.port or _DEFAULT_PORTS.get(asked.scheme.lower(), 80))
 
 
 def _variable(kind: str) -> str:
@@ -129,18 +134,39 @@ def _variable(kind: str) -> str:
 
 
 def _read(address: str, variable: str) -> Proxy:
+    if any(character.isspace() or not character.isprintable() for character in address):
+        raise SettingsError(unusable(variable, "it holds white space"))
+    scheme, found, rest = address.partition("://")
+    if not found:
+        scheme, rest = "http", address
+    scheme = scheme.lower()
+    if scheme not in _DEFAULT_PORTS:
+        shown = f"{scheme}://" if _SCHEME.fullmatch(scheme) else "what it begins with"
+        raise SettingsError(unusable(variable, f"{shown} is unknown"))
+    authority, _, path = rest.partition("/")
+    if "#" in rest or "?" in rest or "@" in path:
+        raise SettingsError(unusable(variable, "user and password take %23 for #, %3F for ? and %2F for /"))
+    return _of_authority(scheme, authority, variable)
+
+
+def _of_authority(scheme: str, authority: str, variable: str) -> Proxy:
     try:
-        parts = urlsplit(address if "://" in address else f"http://{address}")
-        scheme = parts.scheme.lower()
+        parts = urlsplit(f"//{authority}")
+        host = (parts.hostname or "").encode("idna").decode("ascii")
+    except ValueError:  # a UnicodeError too
+        parts, host = urlsplit(""), ""
+    if not _HOST.fullmatch(host):
+        raise SettingsError(unusable(variable, "it names no host"))
+    try:
         port = parts.port
     except ValueError:
-        raise SettingsError(unusable(variable)) from None
-    if not parts.hostname or port == 0:
-        raise SettingsError(unusable(variable))
+        port = 0
+    if port == 0:
+        raise SettingsError(unusable(variable, "a port is a number from 1 to 65535"))
     return Proxy(
         scheme=scheme,
-        host=parts.hostname,
-        port=port or _DEFAULT_PORTS.get(scheme, _SOCKS_PORT),
+        host=host,
+        port=port or _DEFAULT_PORTS[scheme],
         variable=variable,
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),

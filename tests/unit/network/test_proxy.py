@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otel_bridge.errors import SettingsError
 from otel_bridge.network.proxy import proxy_for, through_proxy
@@ -71,14 +74,74 @@ def test_the_user_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> No
     assert through_proxy("http://otlp.example") == ""
 
 
+@pytest.mark.parametrize("scheme", ["", "http://"])
 @pytest.mark.parametrize(
-    "value", ["http://", "http://me:hunter2@a.example:99999", "http://a.example:0", "http://me:hunt#er2@a"]
+    ("value", "why"),
+    [
+        ("", "it names no host"),
+        ("me:hunter2@", "it names no host"),
+        (":3128", "it names no host"),
+        ("a%zz", "it names no host"),
+        ("[::1", "it names no host"),
+        ("me:hunter2@a.example:99999", "a port is a number from 1 to 65535"),
+        ("a.example:0", "a port is a number from 1 to 65535"),
+        ("a.example:-1", "a port is a number from 1 to 65535"),
+        ("a.example:hunter2", "a port is a number from 1 to 65535"),
+        ("me:hunt#er2@a.example", "user and password take %23"),
+        ("me:hunt?er2@a.example", "user and password take %23"),
+        ("me:hunt/er2@a.example", "user and password take %23"),
+        ("me:hunt er2@a.example", "it holds white space"),
+        ("a.example:3128\x00", "it holds white space"),
+    ],
 )
 def test_what_is_no_address_is_told_by_its_variable_without_its_value(
-    monkeypatch: pytest.MonkeyPatch, value: str
+    monkeypatch: pytest.MonkeyPatch, scheme: str, value: str, why: str
 ) -> None:
-    monkeypatch.setenv("ALL_PROXY", value)
-    with pytest.raises(SettingsError, match=r"^ALL_PROXY in the environment can't be used: takes") as caught:
+    if not scheme + value:
+        return  # unset
+    monkeypatch.setattr("otel_bridge.network.proxy.getproxies", lambda: {"all": scheme + value})
+    monkeypatch.setenv("ALL_PROXY", "as above")
+    with pytest.raises(SettingsError, match=r"^ALL_PROXY in the environment can't be used \(") as caught:
         proxy_for("https://otlp.example")
+    assert why in str(caught.value)
     assert "hunt" not in str(caught.value)
     assert through_proxy("https://otlp.example") == " through a proxy"
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("socks://a.example", "socks:// is unknown"),
+        ("socks4://me:hunter2@a.example", "socks4:// is unknown"),
+        ("ftp://a.example", "ftp:// is unknown"),
+        ("me:hunter2@://a.example", "what it begins with is unknown"),
+    ],
+)
+def test_a_kind_of_proxy_that_is_not_known_is_named(
+    monkeypatch: pytest.MonkeyPatch, value: str, why: str
+) -> None:
+    monkeypatch.setenv("all_proxy", value)
+    with pytest.raises(SettingsError, match=r"socks5://proxy\.example:1080") as caught:
+        proxy_for("https://otlp.example")
+    assert why in str(caught.value)
+    assert "hunt" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["http://bücher.example:1", "http://a_b.example:1/", "http://10.0.0.1:1/x"])
+def test_what_others_take_is_taken(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("all_proxy", value)
+    proxy = proxy_for("https://otlp.example")
+    assert proxy is not None
+    assert proxy.port == 1
+    assert proxy.where.isascii()
+
+
+@given(st.text(max_size=60))
+def test_no_value_of_the_variable_is_any_other_error(value: str) -> None:
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        contextlib.suppress(SettingsError),
+    ):
+        patched.setattr("otel_bridge.network.proxy.getproxies", lambda: {"all": value})
+        proxy = proxy_for("https://otlp.example")
+        assert proxy is None or 0 < proxy.port < 65_536
