@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -123,3 +124,51 @@ class TunnelProxy(Relay):
             return None
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         return int(target.rpartition(b":")[2]), b""
+
+
+class SocksProxy(Relay):
+    """A SOCKS5 proxy (RFC 1928) that leads to local ports, whatever the host.
+
+    Args:
+        user: User and password that it asks for (RFC 1929); None for nobody's.
+
+    Attributes:
+        asked: Host and port of each connection.
+    """
+
+    def __init__(self, user: tuple[str, str] | None = None) -> None:
+        super().__init__(0)
+        self._user = user
+        self.asked: list[tuple[str, int]] = []
+
+    async def _target(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> tuple[int, bytes] | None:
+        _, methods = await reader.readexactly(2)
+        offered = await reader.readexactly(methods)
+        method = 0 if self._user is None else 2
+        if method not in offered:
+            writer.write(b"\x05\xff")
+            return None
+        writer.write(bytes((5, method)))
+        if self._user is not None:
+            await reader.readexactly(1)
+            given = [(await self._text(reader)).decode() for _ in range(2)]
+            right = tuple(given) == self._user
+            writer.write(b"\x01\x00" if right else b"\x01\x01")
+            if not right:
+                return None
+        *_, kind = await reader.readexactly(4)
+        if kind == 3:
+            host = (await self._text(reader)).decode()
+        else:
+            family, length = (socket.AF_INET, 4) if kind == 1 else (socket.AF_INET6, 16)
+            host = socket.inet_ntop(family, await reader.readexactly(length))
+        port = int.from_bytes(await reader.readexactly(2), "big")
+        self.asked.append((host, port))
+        writer.write(b"\x05\x00\x00\x01" + bytes(6))
+        return port, b""
+
+    async def _text(self, reader: asyncio.StreamReader) -> bytes:
+        (length,) = await reader.readexactly(1)
+        return await reader.readexactly(length)

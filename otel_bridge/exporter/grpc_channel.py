@@ -126,7 +126,9 @@ class Channel:
         self._current: Opened | None = None
         self.proxy = proxy_for(destination.url)
         if self.proxy is not None and self.proxy.scheme != "http":
-            raise SettingsError(unusable(self.proxy.variable, "with gRPC"))
+            why = f"gRPC goes through no {self.proxy.scheme}:// proxy"
+            line = unusable(self.proxy.variable, why, socks=False)
+            raise SettingsError(f"{line}; or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
         # Read now: what can't be used is told of before anything is sent, and files may change later.
         files = (destination.certificate, destination.client_certificate, destination.client_key)
         self._credentials = credentials(*files) if destination.tls else None

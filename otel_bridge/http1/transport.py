@@ -16,7 +16,7 @@ import httpx
 from otel_bridge.errors import SettingsError
 from otel_bridge.http1.opening import Way, connect
 from otel_bridge.network import trust
-from otel_bridge.network.proxy import Proxy, proxy_for, unusable
+from otel_bridge.network.proxy import Proxy, proxy_for
 
 if TYPE_CHECKING:
     import ssl
@@ -30,7 +30,7 @@ _Origin = tuple[str, str, int]
 
 
 def transport_to(
-    url: str, keep: int, tls: Callable[[], ssl.SSLContext] = trust.context, *, age_s: float | None = None
+    url: str, keep: int, tls: Callable[[], ssl.SSLContext] | None = None, *, age_s: float | None = None
 ) -> httpx.AsyncBaseTransport:
     """What carries requests to an address, directly or through the proxy that the environment names.
 
@@ -45,6 +45,7 @@ def transport_to(
         SettingsError: The environment names a proxy or authorities that can't be used.
     """
     proxy = proxy_for(url)
+    tls = tls or trust.Authorities()
     if httpx.URL(url).scheme == "https":
         tls()  # what can't be used is told of before anything is sent
     if proxy is None or proxy.scheme in {"http", "https"}:
@@ -57,9 +58,11 @@ def transport_to(
             proxy=proxy.url,
             trust_env=False,
         )
-    except (ValueError, ImportError):
-        # Not the error's text: a proxy's address can hold a password.
-        raise SettingsError(unusable(proxy.variable)) from None
+    except ImportError:
+        raise SettingsError(
+            f"{proxy.variable} in the environment names a SOCKS proxy, which takes one more package: "
+            "pip install 'otel-bridge[socks]'"
+        ) from None
 
 
 class FreeListTransport(httpx.AsyncBaseTransport):
@@ -75,7 +78,8 @@ class FreeListTransport(httpx.AsyncBaseTransport):
 
     Args:
         keep: The most idle connections that are kept.
-        tls: How servers are verified; made on the first https request.
+        tls: How servers are verified: asked for each new connection, and the same object until it is renewed.
+            By default as the environment says.
         age_s: For so many seconds a connection is used for new requests; None for no bound.
         proxy: What connections lead through, on ``http://`` or ``https://``; None for none.
     """
@@ -83,17 +87,19 @@ class FreeListTransport(httpx.AsyncBaseTransport):
     def __init__(
         self,
         keep: int,
-        tls: Callable[[], ssl.SSLContext] = trust.context,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         *,
         age_s: float | None = None,
         proxy: Proxy | None = None,
     ) -> None:
         self._keep = keep
-        self._make_tls = tls
+        self._verifying = tls or trust.Authorities()
         self._tls: ssl.SSLContext | None = None
         self._age_s = age_s
         self._proxy = proxy
         self._way: Way | None = None
+        if proxy is not None:
+            self._way = Way(proxy, trust.context() if proxy.scheme == "https" else None)
         self._idle: dict[_Origin, deque[Connection]] = {}
         # Of the last URL and the last headers, which nearly all requests share.
         self._origin: tuple[httpx.URL, _Origin] | None = None
@@ -184,16 +190,13 @@ class FreeListTransport(httpx.AsyncBaseTransport):
 
     async def _new(self, origin: _Origin, timeout_s: float | None) -> Connection:
         scheme, host, port = origin
-        if self._proxy is not None and self._way is None:
-            self._way = Way(self._proxy, trust.context() if self._proxy.scheme == "https" else None)
-        tls = None if scheme == "http" else self._verifying()
+        if scheme == "http":
+            return await connect(host, port, None, timeout_s, self._way)
+        tls = self._verifying()
+        if tls is not self._tls:
+            self._tls = tls
+            tls.set_alpn_protocols(["http/1.1"])
         return await connect(host, port, tls, timeout_s, self._way)
-
-    def _verifying(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = self._make_tls()
-            self._tls.set_alpn_protocols(["http/1.1"])
-        return self._tls
 
     async def _taken(self, origin: _Origin) -> Connection | None:
         connections = self._idle.get(origin)

@@ -11,11 +11,17 @@ import os
 import re
 import ssl
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import httpx
 
 from otel_bridge.errors import SettingsError
+from otel_bridge.file_values import FileValue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otel_bridge.file_values import Marks
 
 FILE_VARIABLE: Final = "SSL_CERT_FILE"
 FOLDER_VARIABLE: Final = "SSL_CERT_DIR"
@@ -41,6 +47,35 @@ def authorities() -> bytes | None:
     if not found:
         raise SettingsError(f"{FOLDER_VARIABLE} is {folders!r}: takes a folder with PEM certificates")
     return b"\n".join(found) + b"\n"
+
+
+def paths(environ: Mapping[str, str]) -> list[str]:
+    """The files and folders that the variables name."""
+    folders = environ.get(FOLDER_VARIABLE, "").split(os.pathsep)
+    return [path for path in (environ.get(FILE_VARIABLE, ""), *folders) if path]
+
+
+class Authorities:
+    """Gives ``context``, made when it is first asked for, and anew when what the variables name changes."""
+
+    def __init__(self) -> None:
+        self._made: FileValue[ssl.SSLContext] | None = None
+
+    def __call__(self) -> ssl.SSLContext:
+        """The same one until it is renewed.
+
+        Raises:
+            SettingsError: As `authorities`, the first time.
+        """
+        if self._made is None:
+            self._made = FileValue(_noted)
+        return self._made.get()
+
+
+def _noted(marks: Marks) -> ssl.SSLContext:
+    for path in paths(os.environ):
+        marks.note(path)
+    return context()
 
 
 def context() -> ssl.SSLContext:

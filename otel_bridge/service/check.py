@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otel_bridge.counting import counted
+from otel_bridge.errors import SettingsError
 from otel_bridge.exporter.destination import Signal
 from otel_bridge.service.assembly import age_limit, otlp_exporter
 from otel_bridge.service.budgets import budgets
@@ -51,16 +52,12 @@ async def check(
 
 
 async def _destinations(settings: Settings, clock: Clock, *, send: bool) -> AsyncIterator[Finding]:
-    exporter = otlp_exporter(settings, clock, attempts=1, signals=frozenset(Signal))
     accepting = True
-    try:
-        for signal in Signal:
-            if signal in settings.signals:
-                finding = await check_destination(settings, exporter, signal)
-                accepting = accepting and not finding.failed
-                yield finding
-    finally:
-        await exporter.aclose()
+    for signal in Signal:
+        if signal in settings.signals:
+            finding = await _destination(settings, clock, signal)
+            accepting = accepting and not finding.failed
+            yield finding
     if not send or settings.signals == {Signal.METRICS}:
         return
     if not accepting:
@@ -68,6 +65,18 @@ async def _destinations(settings: Settings, clock: Clock, *, send: bool) -> Asyn
         return
     async for finding in check_record(settings, clock):
         yield finding
+
+
+async def _destination(settings: Settings, clock: Clock, signal: Signal) -> Finding:
+    try:
+        exporter = otlp_exporter(settings, clock, attempts=1, signals=frozenset({signal}))
+    except SettingsError as error:  # what the environment names: a proxy, authorities
+        where = settings.destination(signal).where
+        return failed("destination", f"{signal.value} to {where}: {error}", about=signal.value)
+    try:
+        return await check_destination(settings, exporter, signal)
+    finally:
+        await exporter.aclose()
 
 
 def _ages(settings: Settings, clock: Clock) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from otel_bridge.errors import SettingsError
 from otel_bridge.exporter.destination import Destination, Signal, destination_from
 from otel_bridge.file_values import FileValue, Fixed, Marks, Part, Renewable
 from otel_bridge.ledger.place import check_state_url
+from otel_bridge.network import trust
 from otel_bridge.settings.file import fill, read_secret, read_unfilled, readable
 from otel_bridge.settings.key_origin import KEY_FILE_VARIABLE, KEY_VARIABLE, key_in_environment, key_in_file
 from otel_bridge.settings.model import OtlpSettings, ProjectSettings, SettingsModel
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 _OTLP = "OTEL_EXPORTER_OTLP_"
 _HEADERS_VARIABLES = (f"{_OTLP}HEADERS", *(f"{_OTLP}{signal.value.upper()}_HEADERS" for signal in Signal))
-_TRUST_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class _Given(PydanticBaseSettingsSource):
@@ -213,9 +213,8 @@ def _resolved(
     settings._otlp_variables, settings._otlp_places = _otlp(environ, marks)  # noqa: SLF001 - as above
     projects = _with_origins(settings, written.get("projects"), environ)
     settings = settings.model_copy(update={"projects": projects})
-    for name in _TRUST_VARIABLES:
-        if environ.get(name):
-            marks.note(environ[name])
+    for trusted in trust.paths(environ):
+        marks.note(trusted)
     for signal in settings.signals:
         settings.destination(signal, marks)
     _check_state(settings, path, file)
