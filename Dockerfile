@@ -1,7 +1,8 @@
 # otel-bridge as an image: docker build -t otel-bridge:local .
 #
 # The base is the Python that the tests run on. Another one: --build-arg PYTHON_IMAGE=python:3.13-slim-bookworm
-# With PostgreSQL's client, for several replicas (16 MB more): --build-arg EXTRAS=postgres
+# With PostgreSQL's client, for several replicas (16 MB more): --build-arg EXTRAS=postgres; with SOCKS: EXTRAS=socks.
+# Both: EXTRAS="postgres socks".
 # Packages from a mirror: --build-arg PIP_INDEX_URL=https://… ; a proxy and authorities of one's own: docs/compose.md
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from otel_bridge.http1 import socks
 from otel_bridge.http1.connection import Connection
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Way:
     """A proxy that connections lead through.
 
     Attributes:
-        proxy: Which one, on ``http://`` or ``https://``.
+        proxy: Which one.
         tls: How the proxy itself is verified; None where it is spoken to in clear text.
     """
 
@@ -48,7 +49,7 @@ async def connect(
         port: 1 to 65,535.
         tls: How the server is verified; None for clear text.
         timeout_s: Seconds for all of it; None for no bound.
-        way: The proxy that it leads through; None for none. With ``tls`` the proxy is asked for a tunnel,
+        way: The proxy that it leads through; None for none. An HTTP proxy is asked for a tunnel with ``tls``;
             without it the connection is one to the proxy itself.
 
     Raises:
@@ -60,6 +61,8 @@ async def connect(
         async with asyncio.timeout(timeout_s):
             if way is None:
                 return await _open(host, port, tls)
+            if way.proxy.scheme in socks.SCHEMES:
+                return await _open_on(await socks.socket_through(way.proxy, host, port), tls, host)
             connection = await _open(way.proxy.host, way.proxy.port, way.tls)
             if tls is None:
                 return connection
@@ -83,6 +86,17 @@ async def _open(host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
         server_hostname=host if tls else None,
         happy_eyeballs_delay=_ATTEMPT_DELAY_S,
     )
+    return connection
+
+
+async def _open_on(connected: socket.socket, tls: ssl.SSLContext | None, host: str) -> Connection:
+    try:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            Connection, sock=connected, ssl=tls, server_hostname=host if tls else None
+        )
+    except BaseException:
+        connected.close()
+        raise
     return connection
 
 

@@ -2,7 +2,7 @@
 
 httpx spends most of its time in httpcore: its pool walks all connections for every request and each answer,
 and below it every read and write passes several layers (measured: ``docs/performance.md``). Here are only
-HTTP/1.1, TLS, HTTP proxies, and as many connections as requests in flight.
+HTTP/1.1, TLS, proxies, and as many connections as requests in flight.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from otel_bridge.errors import SettingsError
+from otel_bridge.http1 import socks
 from otel_bridge.http1.opening import Way, connect
 from otel_bridge.network import trust
 from otel_bridge.network.proxy import Proxy, proxy_for
@@ -31,13 +31,12 @@ _Origin = tuple[str, str, int]
 
 def transport_to(
     url: str, keep: int, tls: Callable[[], ssl.SSLContext] | None = None, *, age_s: float | None = None
-) -> httpx.AsyncBaseTransport:
+) -> FreeListTransport:
     """What carries requests to an address, directly or through the proxy that the environment names.
 
     Args:
         url: The address.
-        keep: As for `FreeListTransport`, as are ``tls`` and ``age_s``; where a SOCKS proxy stands between,
-            connections have no bound on their age.
+        keep: As for `FreeListTransport`, as are ``tls`` and ``age_s``.
         tls: See above.
         age_s: See above.
 
@@ -48,21 +47,9 @@ def transport_to(
     tls = tls or trust.Authorities()
     if httpx.URL(url).scheme == "https":
         tls()  # what can't be used is told of before anything is sent
-    if proxy is None or proxy.scheme in {"http", "https"}:
-        return FreeListTransport(keep, tls, age_s=age_s, proxy=proxy)
-    try:
-        return httpx.AsyncHTTPTransport(
-            verify=tls(),
-            # No bound on connections: a request that waits for one would be counted as sent.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=keep),
-            proxy=proxy.url,
-            trust_env=False,
-        )
-    except ImportError:
-        raise SettingsError(
-            f"{proxy.variable} in the environment names a SOCKS proxy, which takes one more package: "
-            "pip install 'otel-bridge[socks]'"
-        ) from None
+    if proxy is not None and proxy.scheme in socks.SCHEMES:
+        socks.require_extra(proxy)
+    return FreeListTransport(keep, tls, age_s=age_s, proxy=proxy)
 
 
 class FreeListTransport(httpx.AsyncBaseTransport):
@@ -81,7 +68,7 @@ class FreeListTransport(httpx.AsyncBaseTransport):
         tls: How servers are verified: asked for each new connection, and the same object until it is renewed.
             By default as the environment says.
         age_s: For so many seconds a connection is used for new requests; None for no bound.
-        proxy: What connections lead through, on ``http://`` or ``https://``; None for none.
+        proxy: What connections lead through; None for none.
     """
 
     def __init__(
@@ -174,7 +161,7 @@ class FreeListTransport(httpx.AsyncBaseTransport):
             raise httpx.LocalProtocolError("the target holds a line break")
         url = request.url
         method = request.method.encode("ascii")
-        if self._proxy is None or url.scheme != "http":
+        if self._proxy is None or self._proxy.scheme in socks.SCHEMES or url.scheme != "http":
             return b"%b %b HTTP/1.1\r\n" % (method, target)
         line = b"%b http://%b%b HTTP/1.1\r\n" % (method, url.netloc, target)
         if self._proxy.authorization is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 import sys
@@ -52,15 +53,51 @@ async def test_a_destination_is_reached_through_it(
         assert proxy.asked == [("localhost", sink.http_port)]
 
 
-async def test_a_failure_names_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("user", "why"),
+    [("", "asks for a user and password"), ("me:hunter2@", "does not accept its user and password")],
+)
+async def test_a_proxy_that_says_no_is_named(monkeypatch: pytest.MonkeyPatch, user: str, why: str) -> None:
     async with SocksProxy(("me", "another")) as proxy:
-        monkeypatch.setenv("ALL_PROXY", f"socks5://me:hunter2@127.0.0.1:{proxy.port}")
-        sender = HttpSender(to("http://otlp.invalid/v1/traces"))
-        with pytest.raises(DestinationUnavailable) as failed:
-            await sender.send(b"")
-        await sender.aclose()
-        assert f"through the proxy 127.0.0.1:{proxy.port}" in str(failed.value)
-        assert "hunter" not in str(failed.value)
+        said = await failure(monkeypatch, f"socks5://{user}127.0.0.1:{proxy.port}")
+    assert said.endswith(f"{why} through the proxy 127.0.0.1:{proxy.port}")
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [
+        ([b""], "hangs up"),
+        ([b"HTTP/1.1 400 Bad Request\r\n\r\n"], "does not answer as a SOCKS5 proxy"),
+        ([b"\x05\xff"], "asks for a user and password"),
+        ([b"\x05\x00", b"\x05\x05\x00\x01" + bytes(6)], "opens no way: connection refused"),
+        ([b"\x05\x00", b"\x05\x04\x00\x03\x03abc\x00\x50"], "opens no way: host unreachable"),
+        ([b"\x05\x00", b"\x05\x77\x00\x01" + bytes(6)], "does not answer as a SOCKS5 proxy"),
+        ([b"\x05\x00", b"\x05\x00\x00"], "hangs up"),
+    ],
+)
+async def test_whatever_it_answers_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, answers: list[bytes], why: str
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            await reader.read(100)
+            writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert why in await failure(monkeypatch, f"socks5://127.0.0.1:{port}")
+
+
+async def failure(monkeypatch: pytest.MonkeyPatch, proxy: str) -> str:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    sender = HttpSender(to("http://otlp.invalid/v1/traces"))
+    with pytest.raises(DestinationUnavailable) as failed:
+        await sender.send(b"")
+    await sender.aclose()
+    assert "hunter" not in str(failed.value)
+    return str(failed.value)
 
 
 @pytest.mark.parametrize("url", ["https://backend.composio.dev", "http://collector:4318/v1/traces"])
