@@ -55,6 +55,11 @@ def explain_os(error: OSError, path: Path) -> LedgerError:
     )
 
 
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another program's lock is in the way."""
+    return _code(error) == sqlite3.SQLITE_BUSY
+
+
 def _code(error: sqlite3.Error | Damaged) -> int | None:
     if isinstance(error, Damaged):
         return sqlite3.SQLITE_NOTADB

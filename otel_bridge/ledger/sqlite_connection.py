@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 APPLICATION_ID: Final = 0x6F74_6272  # "otbr"
-_BUSY_MS: Final = 5_000
+LOCKED_S: Final = 5.0
+"""How long a lock of another program is waited for, in seconds."""
 _CACHE_KIB: Final = 8 * 1024
 _CHECKPOINT_PAGES: Final = 4_000  # 16 MB: random ids write many pages, and each checkpoint waits for the disk
 _WAL_BYTES: Final = 32 * 1024 * 1024
@@ -88,7 +89,7 @@ def connect(target: str, mode: str = "memory") -> sqlite3.Connection:
     connection = sqlite3.connect(f"{target}?mode={mode}", uri=True, isolation_level=None)
     # A flipped bit in a text must not make its row unreadable for good.
     connection.text_factory = lambda text: text.decode("utf-8", "replace")
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    connection.execute(f"PRAGMA busy_timeout = {round(LOCKED_S * 1000)}")
     return connection
 
 

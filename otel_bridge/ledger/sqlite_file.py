@@ -15,16 +15,19 @@ begins anew; ``generation`` tells that plans made before are void.
 from __future__ import annotations
 
 import sqlite3
+import threading
+import time
 from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from otel_bridge.errors import LedgerError, LedgerInUse
-from otel_bridge.ledger.faults import Damaged, explain, explain_os, is_damage
+from otel_bridge.ledger.faults import Damaged, explain, explain_os, is_busy, is_damage
 from otel_bridge.ledger.lock import WriterLock
 from otel_bridge.ledger.migrate import check_version, migrate, migrations
 from otel_bridge.ledger.sqlite_connection import (
     APPLICATION_ID,
+    LOCKED_S,
     check_newest,
     check_ours,
     closed_on_error,
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
     from otel_bridge.times import Clock
 
 CHECKED_BYTES: Final = 64 * 1024 * 1024
+LOOK_MS: Final = 250
+"""For so long SQLite itself waits for another program's lock, where nothing can end that wait."""
 
 T = TypeVar("T")
 
@@ -72,6 +77,8 @@ class SqliteFile:
         self._access = access
         self._lock: WriterLock | None = None
         self._connection: sqlite3.Connection | None = None
+        self.leaving = threading.Event()
+        """Set, from any thread, by who is about to close the file: nothing waits for a lock any longer."""
         self.generation = 0
         """How often a file was lost while it was in use."""
         self.notices: list[str] = []
@@ -103,8 +110,15 @@ class SqliteFile:
         if write and self._access is Access.READER:
             raise LedgerError(f"The ledger {self._path} was opened for reading only")
         try:
-            with readable(), transaction(connection, write=write):
-                return work(connection)
+            until_s = time.monotonic() + LOCKED_S
+            while True:
+                try:
+                    with readable(), transaction(connection, write=write):
+                        return work(connection)
+                except sqlite3.Error as error:
+                    # A lock is met where a transaction begins, so nothing of the work was done.
+                    if not is_busy(error) or self.leaving.is_set() or time.monotonic() >= until_s:
+                        raise
         except (Damaged, sqlite3.Error) as error:
             if is_damage(error) and self._access is Access.OWNER:
                 raise self._lost(error) from error
@@ -129,6 +143,7 @@ class SqliteFile:
             raise explain(error, self._path) from error
         except OSError as error:
             raise explain_os(error, self._path) from error
+        connection.execute(f"PRAGMA busy_timeout = {LOOK_MS}")
         self._connection = connection
         return connection
 

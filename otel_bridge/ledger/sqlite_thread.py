@@ -59,6 +59,7 @@ class SqliteThread:
             LedgerError: It can't be used, another process has it, or a newer program has written it.
         """
         if self._thread is None:
+            self._file.leaving.clear()
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="otel-bridge-ledger")
         try:
             await self._on_thread(self._file.open)
@@ -67,10 +68,14 @@ class SqliteThread:
             raise
 
     async def close(self) -> None:
-        """Finish the calls that have begun, then let go of the file and the lock."""
+        """Finish the calls that have begun, then let go of the file and the lock.
+
+        A call that waits for another program's lock gives up: whoever stops has no time for that.
+        """
         thread, self._thread = self._thread, None
         if thread is None:
             return
+        self._file.leaving.set()
         closing = asyncio.get_running_loop().run_in_executor(thread, self._file.close)
         thread.shutdown(wait=False)
         # Cancelled or not, the file is closed once the calls before are through.

@@ -61,7 +61,7 @@ class OwnTelemetry:
 async def own_telemetry(settings: Settings) -> AsyncIterator[OwnTelemetry]:
     """Metrics always; spans and log records of the bridge where the settings ask for them.
 
-    At the end what is left is sent, for two seconds at most.
+    At the end what is left is sent, for 1.5 s at most.
 
     Raises:
         SettingsError: A destination is wrong.

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 STOP_GRACE_S: Final = 7.0
-"""What a batch in hand has to be acknowledged and committed. The promise for the whole stop is 10 s, of which
-closing the ledger and sending the last metrics may take two.
+"""What a batch in hand has to be acknowledged and committed. The promise for the whole stop is 10 s, and what
+comes afterwards takes 2.75 s at most: a locked ledger 0.25, the last of own telemetry 1.5, the endpoints 1.
 """
 
 IDLE_GRACE_S: Final = 0.5

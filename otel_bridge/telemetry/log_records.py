@@ -28,7 +28,7 @@ EVENT_PREFIX: Final = "otel_bridge."
 OWN_EXPORT: Final = "telemetry_export"
 """The action of events about the export of own telemetry, which are not exported."""
 
-_END_S: Final = 2.0
+_END_S: Final = 1.5
 _NS_PER_S: Final = 1_000_000_000
 _SEVERITIES: Final = {
     logging.DEBUG: SeverityNumber.DEBUG,

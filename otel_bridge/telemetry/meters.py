@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
 # The promise for a whole stop is 10 s, and the batch in hand comes first.
-_SHUTDOWN_MS: Final = 2_000
+_SHUTDOWN_MS: Final = 1_500
 
 
 class Meters:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace.export import SpanExporter
 
-_END_S: Final = 2.0
+_END_S: Final = 1.5
 
 SpanValue = str | int | float | bool
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from otel_bridge.service.running import Running
 
-STOP_S: Final = 1.5
+STOP_S: Final = 1.0
 """In which the server ends, whatever its clients do."""
 _GRACE_S: Final = 1
 _KEEP_ALIVE_S: Final = 5

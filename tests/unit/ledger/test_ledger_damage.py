@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from unit.ledger.ledger_samples import HOUR, T0, aside, record, window
 from otel_bridge.errors import LedgerError
 from otel_bridge.ledger import Lane, Reason, SqliteLedger, faults, sqlite_file
 from otel_bridge.ledger.lock import WriterLock
+from otel_bridge.ledger.sqlite_connection import LOCKED_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -280,16 +283,41 @@ async def test_a_full_disk_is_named_and_undoes_the_call_alone(path: Path) -> Non
     await ledger.close()
 
 
-async def test_a_file_that_another_program_has_locked_is_named(path: Path) -> None:
+async def test_a_file_that_another_program_has_locked_is_named(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_file, "LOCKED_S", 0.3)
     ledger = SqliteLedger(path, SimulatedClock())
     await ledger.open()
-    await ledger._read(lambda connection: connection.execute("PRAGMA busy_timeout = 5").fetchall())
     with closing(sqlite3.connect(path, isolation_level=None)) as shell:
         shell.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerError, match="is locked by another program"):
             await ledger.note_success("p", T0)
         assert (await ledger.status(["p"]))[0].last_success_ms is None
     await ledger.note_success("p", T0)
+    await ledger.close()
+
+
+async def test_a_lock_is_waited_for_and_does_not_hold_up_a_stop(path: Path) -> None:
+    ledger = SqliteLedger(path, SimulatedClock())
+    await ledger.open()
+    with closing(sqlite3.connect(path, isolation_level=None)) as shell:
+        shell.execute("BEGIN IMMEDIATE")
+        noting = asyncio.create_task(ledger.note_success("p", T0))
+        await asyncio.sleep(2 * sqlite_file.LOOK_MS / 1000)
+        assert not noting.done(), "SQLite itself has given up by now, and is asked again"
+        shell.execute("ROLLBACK")
+        await noting
+        shell.execute("BEGIN IMMEDIATE")
+        noting = asyncio.create_task(ledger.note_success("p", T0 + 1))
+        await asyncio.sleep(0.01)
+        began_s = time.monotonic()
+        await ledger.close()
+        assert time.monotonic() - began_s < LOCKED_S / 2
+        with pytest.raises(LedgerError, match="is locked by another program"):
+            await noting
+    await ledger.open()
+    assert (await ledger.status(["p"]))[0].last_success_ms == T0
     await ledger.close()
 
 

@@ -16,7 +16,7 @@ from simulated_clock import SimulatedClock
 from unit.ledger.ledger_samples import HOUR, T0, aside, record, window
 
 from otel_bridge.errors import LedgerError
-from otel_bridge.ledger import Lane, ProjectStatus, SqliteLedger, ToolCalls
+from otel_bridge.ledger import Lane, ProjectStatus, SqliteLedger, ToolCalls, sqlite_file
 from otel_bridge.ledger.migrate import Migration, migrate, migrations, schema_version
 from otel_bridge.ledger.sqlite_connection import configure_writer, connect
 
@@ -73,7 +73,7 @@ async def test_sqlite_is_set_up_to_survive_and_to_shrink(path: Path) -> None:
         "synchronous": 1,
         "foreign_keys": 1,
         "auto_vacuum": 2,
-        "busy_timeout": 5000,
+        "busy_timeout": sqlite_file.LOOK_MS,
         "user_version": NEWEST,
     }
     await ledger.close()

@@ -6,8 +6,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from otel_bridge.ledger import sqlite_file
 from otel_bridge.service import stopping
 from otel_bridge.service.stopping import Hand, finish
+from otel_bridge.telemetry import log_records, meters, tracing
+from otel_bridge.web import server
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -52,6 +55,11 @@ async def test_a_batch_in_hand_is_finished() -> None:
     assert task.result() == "delivered"
     assert other.cancelled()
     assert seconds < long + 0.5
+
+
+def test_all_that_a_stop_may_wait_for_is_within_the_promise() -> None:
+    ends_s = [sqlite_file.LOOK_MS / 1000, max(tracing._END_S, log_records._END_S, meters._SHUTDOWN_MS / 1000)]
+    assert stopping.STOP_GRACE_S + sum(ends_s) + server.STOP_S < 10
 
 
 async def test_what_comes_after_the_batch_is_left() -> None:
