@@ -13,7 +13,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otel_bridge.errors import DestinationError, DestinationRefused, DestinationUnavailable
-from otel_bridge.exporter.sender import Accepted
+from otel_bridge.exporter.sender import Accepted, NoAnswer, NotTaken, TooLarge
 from otel_bridge.retry import Backoff
 
 if TYPE_CHECKING:
@@ -93,10 +93,19 @@ class Sending:
                     except DestinationUnavailable as failure:
                         error = failure
                     else:
-                        return None if isinstance(answer, Accepted) else DestinationRefused(answer.message)
+                        if isinstance(answer, Accepted):
+                            return None
+                        if not _may_pass(answer):
+                            return DestinationRefused(answer.message)
+                        error = DestinationUnavailable(answer.message)
                     failures += 1
                     await asyncio.sleep(_BACKOFF.wait_s(failures, error.retry_after_s) or 0)
         except DestinationError as refusal:
             return refusal
         except TimeoutError:
             return error
+
+
+def _may_pass(answer: NotTaken) -> bool:
+    """Whether the same request may be taken later."""
+    return isinstance(answer, NoAnswer) or (isinstance(answer, TooLarge) and not answer.certain)

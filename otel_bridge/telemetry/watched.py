@@ -29,7 +29,8 @@ class Watch:
     def ended(self, error: DestinationError | None) -> None:
         """An export ended; with what was wrong, or None where all was taken."""
         if error is not None and not self._failing:
-            self._say(f"{self._what} are not taken, tool calls go on: {error}")
+            by = "" if self._where in str(error) else f" by {self._where}"
+            self._say(f"{self._what} are not taken{by}, tool calls go on: {error}")
         elif error is None and self._failing:
             self._say(f"{self._what}: {self._where} takes them again")
         self._failing = error is not None

@@ -15,7 +15,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
-from otel_bridge.errors import DestinationUnavailable, SourceFailed
+from otel_bridge.errors import DestinationRefused, DestinationUnavailable, SourceFailed
 from otel_bridge.service import logs
 from otel_bridge.telemetry.log_records import OWN_EXPORT, OwnLogRecords
 from otel_bridge.telemetry.resource import own_resource, tool_call_resource
@@ -152,6 +152,9 @@ def test_a_destination_that_takes_nothing_is_said_once_and_when_it_does_again() 
         watch.ended(each)
     failing = "spans are not taken, tool calls go on: POST http://x: connection refused"
     assert said == [failing, "spans: http://x takes them again", failing]
+    watch = Watch("spans", "http://x", said.append)
+    watch.ended(DestinationRefused("400 Bad Request"))
+    assert said[3] == "spans are not taken by http://x, tool calls go on: 400 Bad Request"
 
 
 def test_an_end_that_takes_too_long_is_given_up() -> None:
