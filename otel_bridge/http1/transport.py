@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
 
@@ -20,7 +22,7 @@ from otel_bridge.network.proxy import Proxy, proxy_for
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from otel_bridge.http1.connection import Connection
 
@@ -127,7 +129,9 @@ class FreeListTransport(httpx.AsyncBaseTransport):
         extensions = _EXTENSIONS
         if connection.reason != b"OK":
             extensions = extensions | {"reason_phrase": connection.reason}
-        return httpx.Response(status, headers=headers, stream=stream, extensions=extensions)
+        response = httpx.Response(status, stream=stream, extensions=extensions)
+        response.headers = _Received(headers)
+        return response
 
     def _origin_of(self, url: httpx.URL) -> _Origin:
         known = self._origin
@@ -217,7 +221,25 @@ class FreeListTransport(httpx.AsyncBaseTransport):
             connection.abort()
 
 
-class _Body(httpx.AsyncByteStream):
+class _Received(httpx.Headers):
+    """An answer's headers as they came. httpx's own form of them is made where one is asked for by name."""
+
+    def __init__(self, received: list[tuple[bytes, bytes]]) -> None:
+        # Not httpx's own: that makes its form at once, which of each answer's parts costs most.
+        self._received = received
+        self._encoding: str | None = None
+
+    @cached_property
+    def _list(self) -> list[tuple[bytes, bytes, bytes]]:  # type: ignore[override] # a plain attribute there
+        return [(name, name.lower(), text) for name, text in self._received]
+
+    @property
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        """Names and values, as they came."""
+        return super().raw if "_list" in self.__dict__ else self._received
+
+
+class _Body(httpx.AsyncByteStream, AsyncIterator[bytes]):
     """An answer's body; its connection is put by when it is closed."""
 
     __slots__ = ("_connection", "_idle", "_keep_one")
@@ -232,9 +254,14 @@ class _Body(httpx.AsyncByteStream):
         self._idle = idle
         self._keep_one = keep_one
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while self._connection is not None and (part := await self._connection.part()):
-            yield part
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        part = b"" if self._connection is None else await self._connection.part()
+        if not part:
+            raise StopAsyncIteration
+        return part
 
     async def aclose(self) -> None:
         connection, self._connection = self._connection, None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from copy import copy
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -163,7 +162,8 @@ class Channel:
         if pattern is None:
             pattern = httpx.Request(route.method, self._urls[route], headers=self._headers)
             self._patterns[route] = pattern
-        request = copy(pattern)
+        request = httpx.Request.__new__(httpx.Request)
+        request.__dict__.update(pattern.__dict__)
         request.extensions = self._extensions | {"target": self._paths[route] + tail.encode("ascii")}
         return request
 
@@ -234,7 +234,7 @@ class Channel:
         """
         while True:
             try:
-                passage = await self._circuit.enter(self._patience)
+                passage = self._circuit.enter_at_once() or await self._circuit.enter(self._patience)
             except CircuitOpenError as error:
                 raise SourceUnreachable(str(error), error.state.retry_in_s) from None
             try:

@@ -19,11 +19,15 @@ from otel_bridge.frozen import value
 from otel_bridge.times import parse_duration_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 MOST_RETRY_AFTER_S: Final = 3_600.0
 """No Retry-After is obeyed for longer: one mistaken header must not stop the bridge for good."""
 
+_LIMIT: Final = b"x-ratelimit"
+_REMAINING: Final = b"x-ratelimit-remaining"
+_WINDOW: Final = b"x-ratelimit-window-size"
+_LENGTHS: Final = frozenset(map(len, (_LIMIT, _REMAINING, _WINDOW)))
 _MOST_DIGITS: Final = 12
 
 
@@ -48,12 +52,18 @@ def read_rate_headers(headers: Mapping[str, str]) -> RateHeaders:
     Args:
         headers: ``httpx.Headers``, or a dict whose keys may be in any case.
     """
-    said = _of_rate(headers)
-    return RateHeaders(
-        limit=_count(said.get("x-ratelimit")) or None,
-        remaining=_count(said.get("x-ratelimit-remaining")),
-        window_s=_window_s(said.get("x-ratelimit-window-size")),
-    )
+    limit = remaining = window_s = None
+    # One pass over the pairs: three look-ups cost three walks through all of them, for every request.
+    for given, text in _pairs(headers):
+        if len(given) in _LENGTHS:
+            name = given.lower()
+            if name == _LIMIT:
+                limit = _count(text) or None
+            elif name == _REMAINING:
+                remaining = _count(text)
+            elif name == _WINDOW:
+                window_s = _window_s(text)
+    return RateHeaders(limit, remaining, window_s)
 
 
 def read_retry_after_s(headers: Mapping[str, str], now_ms: int) -> float | None:
@@ -81,23 +91,15 @@ def read_retry_after_s(headers: Mapping[str, str], now_ms: int) -> float | None:
     return min(max(seconds, 0.0), MOST_RETRY_AFTER_S)
 
 
-def _of_rate(headers: Mapping[str, str]) -> dict[str, str]:
-    """The rate headers by their lower-case names."""
+def _pairs(headers: Mapping[str, str]) -> Iterable[tuple[bytes, bytes]]:
     if isinstance(headers, httpx.Headers):
-        # One pass over the raw pairs: three look-ups cost three walks through all of them, for every request.
-        return {
-            name.lower().decode("ascii"): value.decode("latin-1")
-            for name, value in headers.raw
-            if name[:11].lower() == b"x-ratelimit" and name.isascii()
-        }
-    return {name.lower(): value for name, value in headers.items()}
+        return headers.raw
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
-def _count(text: str | None) -> int | None:
-    if text is None:
-        return None
+def _count(text: bytes) -> int | None:
     text = text.strip()
-    if not text.isascii() or not text.removeprefix("-").isdecimal() or len(text) > _MOST_DIGITS:
+    if not text.removeprefix(b"-").isdigit() or len(text) > _MOST_DIGITS:
         return None
     return max(int(text), 0)
 
@@ -111,9 +113,8 @@ def _seconds(text: str) -> float | None:
 
 
 @lru_cache(maxsize=8)  # it is the same in every answer
-def _window_s(text: str | None) -> float | None:
-    if text is None:
-        return None
+def _window_s(written: bytes) -> float | None:
+    text = written.decode("latin-1")
     seconds = _seconds(text)
     if seconds is None:
         try:

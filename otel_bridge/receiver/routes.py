@@ -43,6 +43,7 @@ _ROUTES: Final = {
     Route.DETAIL: ("GET", "/api/v3.1/logs/tool_execution/"),
     Route.USAGE: ("POST", "/api/v3.1/project/usage/summary"),
 }
+_PLAIN: Final = re.compile("[A-Za-z0-9_-]+")  # as Composio's ids
 _PORTS: Final = 65_536
 _HOST: Final = re.compile(rb"[A-Za-z0-9._:-]+")  # httpx takes almost anything for a host
 
@@ -52,6 +53,8 @@ def quote_id(log_id: str) -> str:
 
     ``.`` and ``..`` are quoted too: every URL library takes them, plain, for steps through the path.
     """
+    if _PLAIN.fullmatch(log_id):
+        return log_id
     quoted = quote(log_id, safe="", errors="replace")
     return quoted.replace(".", "%2E") if quoted in {".", ".."} else quoted
 

@@ -14,14 +14,20 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from pydantic import SecretStr
+
 from otel_bridge.emulator.generation import generate
 from otel_bridge.exporter.encoding import encode_logs, encode_traces
+from otel_bridge.http1.connection import Connection
+from otel_bridge.http1.transport import FreeListTransport
 from otel_bridge.ledger import DeliveredRecord, MemoryLedger, open_ledger
 from otel_bridge.mapping.content import read_content
 from otel_bridge.mapping.identity import identify
 from otel_bridge.mapping.mapper import Mapper
 from otel_bridge.mapping.masking import Masker
 from otel_bridge.mapping.options import MappingOptions
+from otel_bridge.receiver.budget import Budget
+from otel_bridge.receiver.client import LogsClient
 from otel_bridge.receiver.models import Detail
 from otel_bridge.service.identities import IdentityResolver
 from otel_bridge.times import SystemClock
@@ -36,11 +42,86 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _START_MS = 1_776_420_000_000  # 2026-04-17T10:00:00Z; the same records on every day
 _BATCH = 100
+_IN_FLIGHT = 16
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\ndate: Fri, 17 Apr 2026 10:00:00 GMT\r\nserver: bench\r\n"
+    b"content-type: application/json\r\ncontent-length: %d\r\nx-ratelimit: 100000000\r\n"
+    b"x-ratelimit-remaining: 99999999\r\nx-ratelimit-window-size: 60s\r\n\r\n"
+)
+"""As the vendor's, in what is read of it."""
 
 
 def bodies(number: int) -> list[bytes]:
     """So many details as the source answers them, the same ones each time."""
     return [each.detail for each in generate(number, 1, _START_MS, _START_MS + 3_600_000)]
+
+
+@contextmanager
+def fetch() -> Iterator[Prepare]:
+    """A detail asked for and read, 16 at a time; of HTTP all but the socket, which answers at once."""
+    with asyncio.Runner() as runner:
+        answers: dict[bytes, bytes] = {}
+        client = LogsClient(
+            base_url="http://bench.example",
+            api_key=SecretStr("ak_bench"),
+            budget=Budget(1.0, SystemClock()),
+            clock=SystemClock(),
+            transport=_Unplugged(answers),
+        )
+
+        def prepare(raw: Sequence[bytes]) -> Work:
+            log_ids = [record.id for record in _details(raw)]
+            answers.update(
+                (log_id.encode(), _HEAD % len(body) + body) for log_id, body in zip(log_ids, raw, strict=True)
+            )
+
+            async def fetch() -> None:
+                left = iter(log_ids)
+
+                async def one_after_the_other() -> None:
+                    for log_id in left:
+                        await client.detail(log_id)
+
+                await asyncio.gather(*(one_after_the_other() for _ in range(_IN_FLIGHT)))
+
+            return lambda: runner.run(fetch())
+
+        yield prepare
+
+
+class _Unplugged(FreeListTransport):
+    """Over connections that lead nowhere."""
+
+    def __init__(self, answers: Mapping[bytes, bytes]) -> None:
+        super().__init__(_IN_FLIGHT)
+        self._answers = answers
+
+    async def _new(self, origin: tuple[str, str, int], timeout_s: float | None) -> Connection:
+        del origin, timeout_s
+        connection = Connection()
+        connection.connection_made(_Socket(connection, self._answers))
+        return connection
+
+
+class _Socket(asyncio.Transport):
+    def __init__(self, connection: Connection, answers: Mapping[bytes, bytes]) -> None:
+        super().__init__()
+        self._connection = connection
+        self._answers = answers
+        self._soon = asyncio.get_running_loop().call_soon
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        target = bytes(data).partition(b" HTTP/1.1")[0]
+        self._soon(self._connection.data_received, self._answers[target[target.rindex(b"/") + 1 :]])
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def abort(self) -> None:
+        pass
 
 
 @contextmanager
@@ -160,6 +241,7 @@ def ledger_commit() -> Iterator[Prepare]:
 
 
 STEPS: Mapping[str, Callable[[], AbstractContextManager[Prepare]]] = {
+    "fetch": fetch,
     "decode": decode,
     "identity": identity,
     "mapping": mapping,

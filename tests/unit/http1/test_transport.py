@@ -84,6 +84,22 @@ async def test_one_connection_serves_one_request_after_the_other() -> None:
     await gone(server)
 
 
+async def test_an_answers_headers_are_httpxs_however_they_are_asked_for() -> None:
+    received = [(b"X-Ratelimit", b"7"), (b"Via", b"a"), (b"via", b"b"), (b"content-length", b"2")]
+    head = b"".join(b"%b: %b\r\n" % pair for pair in received)
+    expected = httpx.Headers(received)
+    async with serving(Server(b"HTTP/1.1 200 OK\r\n%b\r\nok" % head)) as (client, url):
+        first, second = (await client.get(url)).headers, (await client.get(url)).headers
+    assert first.raw == received
+    assert (first["x-rateLIMIT"], first.get("date"), first.get_list("VIA")) == ("7", None, ["a", "b"])
+    assert "Content-Length" in second
+    assert second.multi_items() == expected.multi_items()
+    assert (second, dict(second)) == (expected, dict(expected))
+    second["via"] = "c"
+    expected["via"] = "c"
+    assert (second.raw, second.copy()) == (expected.raw, expected)
+
+
 async def test_requests_in_flight_have_a_connection_each_and_few_are_kept() -> None:
     server = Server()
     async with serving(server, keep=2) as (client, url):
