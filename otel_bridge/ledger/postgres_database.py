@@ -36,6 +36,8 @@ CONNECTIONS: Final = 8
 """The most connections of one process's ledger."""
 IDLE_S: Final = 10
 CALL_S: Final = 30.0
+LAST_CALL_S: Final = 0.25
+"""What a call has that begins when a service should have stopped."""
 PATIENCE_S: Final = 6.0
 """How long a commit waits for a database that restarts: less than a stop may take."""
 _POOL_S: Final = 10.0
@@ -71,6 +73,17 @@ class PostgresDatabase:
         self._connections = connections
         self._pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]] | None = None
         self._doubtful = False
+        self._leave_at_s: float | None = None
+        self._under_way: set[asyncio.Timeout] = set()
+
+    def leave_within(self, seconds: float) -> None:
+        """End every call by then: a service that stops has no time to wait for locks.
+
+        A call that begins after that has ``LAST_CALL_S``.
+        """
+        self._leave_at_s = asyncio.get_running_loop().time() + seconds
+        for timeout in self._under_way:
+            timeout.reschedule(self._end_s(timeout.when()))
 
     async def open(self, *, patient: bool = True) -> None:
         """Connect, and migrate the schema; harmless where that is done.
@@ -169,13 +182,11 @@ class PostgresDatabase:
         while True:
             attempt = _Attempt()
             try:
-                async with asyncio.timeout(CALL_S):
-                    return await self._try(work, isolation, attempt)
+                return await self._in_time(work, isolation, attempt)
             except TimeoutError:
-                self._doubtful = True
-                raise LedgerError(
-                    f"The ledger {self.where} did not answer within {format_seconds(CALL_S)}"
-                ) from None
+                self._doubtful = self._leave_at_s is None
+                within = "before the stop" if self._leave_at_s else f"within {format_seconds(CALL_S)}"
+                raise LedgerError(f"The ledger {self.where} did not answer {within}") from None
             except PoolTimeout:
                 self._doubtful = True
                 failures += 1
@@ -194,6 +205,24 @@ class PostgresDatabase:
                 if wait_s is None or attempt.probing:
                     raise self._explained(error) from None
                 await self._clock.sleep(wait_s)
+
+    async def _in_time(
+        self, work: Callable[[Cursor], Awaitable[T]], isolation: IsolationLevel | None, attempt: _Attempt
+    ) -> T:
+        async with asyncio.timeout_at(self._end_s(None)) as timeout:
+            self._under_way.add(timeout)
+            try:
+                return await self._try(work, isolation, attempt)
+            finally:
+                self._under_way.discard(timeout)
+
+    def _end_s(self, was_s: float | None) -> float:
+        """When a call has to end, on the loop's clock; for one that is under way not later than it had to."""
+        now_s = asyncio.get_running_loop().time()
+        end_s = was_s or now_s + CALL_S
+        if self._leave_at_s is None:
+            return end_s
+        return min(end_s, max(self._leave_at_s, now_s + LAST_CALL_S))
 
     async def _try(
         self, work: Callable[[Cursor], Awaitable[T]], isolation: IsolationLevel | None, attempt: _Attempt

@@ -54,6 +54,10 @@ class LeasedDatabase:
         """Let go of all connections."""
         await self._database.close()
 
+    def leave_within(self, seconds: float) -> None:
+        """End every call by then, see ``PostgresDatabase``."""
+        self._database.leave_within(seconds)
+
     # ── leases ───────────────────────────────────────────────────────────────────────────────────────
     async def acquire(self, project: str, scope: str, holder: str, ttl_s: float) -> Lease | None:
         """See ``SharedLedger``."""

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from otel_bridge.ledger.leases import SharedLedger
+from otel_bridge.service.stopping import STOP_GRACE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from otel_bridge.ledger import Ledger
     from otel_bridge.ledger.leases import ReplicaStatus
+    from otel_bridge.ledger.postgres import PostgresLedger
     from otel_bridge.service.crew import Crew
     from otel_bridge.service.running import Running
     from otel_bridge.times import Clock
+
+
+_LEAVE_S: Final = 1.0
+"""What handing back turns and leases may take at a stop, with a ledger that does not answer, in seconds."""
 
 
 def for_workers(ledger: Ledger) -> Ledger:
@@ -88,9 +94,19 @@ async def share_work(state: Running, ledger: SharedLedger, crew: Crew, stop: asy
     purse = Purse(
         ledger, crew.budgets.by_key, replica=replica.name, clock=state.clock, wanted=crew.budgets.wanted
     )
-    claiming = asyncio.create_task(purse.keep())
+    beside = [
+        asyncio.create_task(purse.keep()),
+        asyncio.create_task(_hurry(ledger, stop)),
+    ]
     try:
         await replica.run(look)
     finally:
-        claiming.cancel()
-        await asyncio.gather(claiming, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+
+
+async def _hurry(ledger: PostgresLedger, stop: asyncio.Event) -> None:
+    """Once the service stops, let no call wait for a lock for longer than a batch in hand may take."""
+    await stop.wait()
+    ledger.leave_within(STOP_GRACE_S - _LEAVE_S)

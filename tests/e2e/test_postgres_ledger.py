@@ -6,6 +6,7 @@ import asyncio
 import signal
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from bridge_process import finish, run, start
 from postgres_cluster import PASSWORD, cluster
@@ -84,6 +85,18 @@ async def test_a_stop_hands_everything_back(tmp_path: Path) -> None:
         await stage.start()
         await stage.until_all_is_delivered(60)
         assert stage.sink.resent == 0
+
+
+async def test_a_locked_ledger_does_not_hold_up_a_stop(tmp_path: Path) -> None:
+    async with replica_stage(tmp_path, projects=1, records=40) as stage:
+        replica = await stage.start()
+        await stage.until_all_is_delivered(60)
+        async with await psycopg.AsyncConnection.connect(stage.url) as shell:
+            await shell.execute(
+                "LOCK TABLE otel_bridge.leases, otel_bridge.projects, otel_bridge.windows,"
+                " otel_bridge.replicas IN ACCESS EXCLUSIVE MODE"
+            )
+            assert await replica.terminate() == 0
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])

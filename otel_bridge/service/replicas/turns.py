@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 TURN_S: Final = 10.0
 """After so long, in seconds, a turn ends between two steps although there is more: others wait as well."""
-LEAVE_S: Final = 0.5
-"""For so long, in seconds, a replica that stops waits for its ledger. The whole stop has 10 s."""
 
 _lease: ContextVar[Lease | None] = ContextVar("_lease", default=None)
 
@@ -157,13 +155,9 @@ class Turns:
             await self._clock.sleep(self._lease_s / 3)
 
     async def leave(self) -> None:
-        """Hand back what is held, and be one replica less: at once, or when the leases run out."""
+        """Hand back what is held, and be one replica less."""
         try:
-            async with asyncio.timeout(LEAVE_S):
-                await self._ledger.release(self._held)
-                await self._ledger.leave(self._holder)
-        except TimeoutError:
-            text = "The ledger did not answer in time: others take over when the leases run out"
-            event(logging.WARNING, "ledger_failed", text)
+            await self._ledger.release(self._held)
+            await self._ledger.leave(self._holder)
         except BridgeError as error:
             event(logging.WARNING, "ledger_failed", str(error))
