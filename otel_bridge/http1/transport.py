@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from functools import cached_property
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
@@ -63,7 +64,8 @@ class FreeListTransport(httpx.AsyncBaseTransport):
 
     Requests must be safe to repeat. A server may close a connection in the moment in which a request is sent
     on it. So a request that fails on a connection that was used before, with no byte of an answer, is sent
-    again on a new one; only how it fails there says something of the server.
+    again on a new one; only how it fails there says something of the server. So is one that is answered with
+    408, which some servers send before they close an idle connection (RFC 9110, section 15.5.9).
 
     Args:
         keep: The most idle connections that are kept.
@@ -107,10 +109,14 @@ class FreeListTransport(httpx.AsyncBaseTransport):
         used_before = await self._taken(origin)
         if used_before is not None:
             try:
-                return await self._ask(used_before, origin, wire, read_s)
+                response = await self._ask(used_before, origin, wire, read_s)
             except (httpx.NetworkError, httpx.RemoteProtocolError):
                 if used_before.heard:
                     raise
+            else:
+                if response.status_code != HTTPStatus.REQUEST_TIMEOUT:
+                    return response
+                await response.aclose()
         return await self._ask(await self._new(origin, timeout.get("connect")), origin, wire, read_s)
 
     async def _ask(

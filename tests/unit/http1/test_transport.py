@@ -126,6 +126,18 @@ async def test_a_request_into_a_closing_connection_is_sent_again_at_once_on_a_ne
         assert server.connections == 2
 
 
+async def test_a_server_that_says_408_to_an_idle_connection_is_asked_again_on_a_new_one() -> None:
+    late = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+    server = Server(OK, late, OK)
+    async with serving(server) as (client, url):
+        await client.get(url)
+        assert (await client.get(url)).text == "ok"
+        assert server.connections == 2
+        server.answers = [late]
+        await asyncio.sleep(0)
+        assert (await client.get(url)).status_code == 408, "twice is an answer"
+
+
 async def test_a_new_connection_that_closes_without_an_answer_is_a_failure() -> None:
     server = Server(OK, None)
     async with serving(server) as (client, url):
