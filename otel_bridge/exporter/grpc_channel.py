@@ -40,11 +40,14 @@ _OPTIONS: Final[_Options] = (
     ("grpc.use_local_subchannel_pool", 1),
     # A call that waits on a connection which no longer carries anything fails after 30 s at most. Servers end
     # a connection with GOAWAY "too_many_pings" after the third ping that comes without data, or at once when
-    # pings come while no call is open. So at most two are sent, and only during a call.
+    # pings come while no call is open. So at most two are sent, and only during a call: none to measure how
+    # fast the connection is, which would also be the one that is waited for, for a minute.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 2),
+    ("grpc.http2.bdp_probe", 0),
     # Firewalls forget idle connections. The HTTP transport keeps them as long.
     ("grpc.client_idle_timeout_ms", 30_000),
     # Which proxy is used is decided by `network.proxy`, as for HTTP: the library reads lower-case names

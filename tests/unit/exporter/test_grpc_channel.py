@@ -11,6 +11,7 @@ from recording_sink import GrpcAnswer, RecordingSink
 from relays import Relay, TunnelProxy
 
 from otel_bridge.errors import DestinationRefused, DestinationUnavailable, SettingsError
+from otel_bridge.exporter import grpc_channel
 from otel_bridge.exporter.destination import Destination, Protocol, Signal
 from otel_bridge.exporter.grpc_sender import GrpcSender
 from otel_bridge.exporter.sender import Accepted, Answer, NoAnswer
@@ -60,6 +61,28 @@ async def test_a_connection_that_has_gone_silent_is_replaced_after_one_deadline(
         relay.forget()
         assert "DEADLINE_EXCEEDED" in _unanswered(await sender.send(BODY))
         assert await sender.send(BODY) == Accepted()
+        assert relay.opened == 2
+        await sender.aclose()
+
+
+async def test_pings_find_the_silence_long_before_a_long_deadline_and_nothing_is_counted(
+    sink: RecordingSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = {
+        name: value for name, value in grpc_channel._OPTIONS if str(name).endswith(("time_ms", "timeout_ms"))
+    }
+    assert {"grpc.keepalive_time_ms", "grpc.http2.ping_timeout_ms"} <= waits.keys()
+    quick = tuple(
+        (name, int(value) // 20 if name in waits and "idle" not in name else value)
+        for name, value in grpc_channel._OPTIONS
+    )
+    monkeypatch.setattr(grpc_channel, "_OPTIONS", quick)
+    async with Relay(sink.grpc_port) as relay:
+        sender = _sender(relay.port, timeout_ms=60_000)
+        assert await sender.send(BODY) == Accepted()
+        relay.forget()
+        async with asyncio.timeout(20):
+            assert await sender.send(BODY) == Accepted()
         assert relay.opened == 2
         await sender.aclose()
 
