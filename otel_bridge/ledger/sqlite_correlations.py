@@ -63,13 +63,21 @@ def recall(  # noqa: PLR0913 - what a batch may be remembered by
     """All that is remembered of a batch."""
     project_id = find_project(connection, project)
     row = connection.execute("SELECT correlated_ms FROM projects WHERE id = ?", (project_id,)).fetchone()
+    # Most often nothing is registered, and all that was settled is delivered: no need to look for each.
+    registered = _holds(connection, "correlations")
     return Recollection(
-        settled=_settled(connection, project_id, log_ids),
-        by_log_id=_registered(connection, CorrelationKind.LOG_ID, log_ids, now_ms),
-        by_request_id=_registered(connection, CorrelationKind.REQUEST_ID, request_ids, now_ms),
+        settled=_settled(connection, project_id, log_ids) if _holds(connection, "settled") else {},
+        by_log_id=_registered(connection, CorrelationKind.LOG_ID, log_ids if registered else (), now_ms),
+        by_request_id=_registered(
+            connection, CorrelationKind.REQUEST_ID, request_ids if registered else (), now_ms
+        ),
         failed=list(_failed(connection, project_id, attempt_keys)),
         correlated_ms=None if row is None else row[0],
     )
+
+
+def _holds(connection: sqlite3.Connection, table: str) -> bool:
+    return connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None  # noqa: S608 - our own names
 
 
 def settle(  # noqa: PLR0913 - as the protocol
