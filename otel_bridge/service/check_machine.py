@@ -43,7 +43,7 @@ async def check_ledger(settings: Settings, clock: Clock) -> AsyncIterator[Findin
         yield ok("ledger", f"ledger {masked_url(url)}: reachable, {delivered} delivered so far")
         return
     path = sqlite_path(url)
-    place = next(each for each in (path, *path.parents) if each.exists())
+    place = await asyncio.to_thread(_nearest, path)
     why = await asyncio.to_thread(_why_not_written, path, place)
     if why is not None:
         todo = "give the user that runs otel-bridge the right to write there, or set OTEL_BRIDGE_STATE"
@@ -56,6 +56,11 @@ async def check_ledger(settings: Settings, clock: Clock) -> AsyncIterator[Findin
     free = room.f_bavail * room.f_frsize
     if free < _LITTLE_BYTES:
         yield note("ledger", f"ledger {path}: {free // 1_000_000} MB are left on its disk", "make room")
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there and may be looked into."""
+    return next(each for each in (path, *path.parents) if os.path.exists(each))  # noqa: PTH110 - raises nothing
 
 
 def _why_not_written(path: Path, place: Path) -> str | None:

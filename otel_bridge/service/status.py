@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def where_nothing_is(settings: Settings) -> str | None:
     if is_postgres(url):
         return None
     path = sqlite_path(url)
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110 - False where a folder may not be looked into
         return None
     return f"there is no ledger {path} yet: `otel-bridge run` makes it, or has another OTEL_BRIDGE_STATE"
 

@@ -109,10 +109,10 @@ class ProjectsPlace:
                 yield where, _of_table(where, name, settings)
             return
         path = user_path(self.place, f"OTEL_BRIDGE_PROJECTS is {self.place!r}")
-        if not path.is_dir():
-            yield from self._of_file(path)
-            return
         try:
+            if not path.is_dir():
+                yield from self._of_file(path)
+                return
             files = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS)
         except OSError as error:
             raise SettingsError(f"{path}: can't be read: {error.strerror}") from None

@@ -84,3 +84,34 @@ def test_the_process_has_its_own_streams_from_then_on(monkeypatch: pytest.Monkey
     sys.stdout.write("x" * 100_000)
     sys.stderr.write("é\udcff")
     sys.stdout.flush()
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    ("command", "variables"),
+    [
+        (["status"], {"OTEL_BRIDGE_STATE": f"sqlite:///{LONG}"}),
+        (
+            ["check", "--no-send"],
+            {"OTEL_BRIDGE_STATE": f"sqlite:///{LONG}", "COMPOSIO_BASE_URL": "http://127.0.0.1:1"},
+        ),
+        (["ledger", "copy", f"sqlite:///{LONG}", "postgresql://127.0.0.1:1/x"], {}),
+        (["status"], {"OTEL_BRIDGE_PROJECTS": LONG}),
+        (["status", "--config", LONG], {}),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_one_line(
+    command: list[str],
+    variables: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in {"HOME": str(tmp_path), "COMPOSIO_API_KEY": "ak_1", **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert run(command) in {1, 2}
+    said = capsys.readouterr()
+    assert LONG[:200] in said.out + said.err
+    assert "unforeseen" not in said.out + said.err
