@@ -207,6 +207,12 @@ class Circuit:
             patience.wait_s is not None and wait_s > patience.wait_s
         )
 
+    def try_now(self) -> None:
+        """Let the next probe through without its wait: what was wrong may just have been mended."""
+        if not self.closed and self._probe is None:
+            self._retry_s = self._clock.monotonic_s()
+            self._dispatch()
+
     # ── learning ─────────────────────────────────────────────────────────────────────────────────────
     def _ended(self, passage: Passage) -> None:
         verdict = passage.verdict

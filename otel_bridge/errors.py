@@ -156,7 +156,12 @@ class DestinationRefused(DestinationError):  # noqa: N818
         message: For people.
         unsupported: True where the answer says that the destination does not take this signal at all
             (HTTP 404, gRPC UNIMPLEMENTED).
+
+    Attributes:
+        key_may_change: Whether what was refused comes from a file that may be renewed.
     """
+
+    key_may_change = False
 
     def __init__(self, message: str, *, unsupported: bool = False) -> None:
         super().__init__(message)

@@ -135,6 +135,11 @@ class OtlpExporter:
         """How the destinations' circuits stand, one for each signal."""
         return [route.circuit.state for route in self._routes.values()]
 
+    def try_now(self) -> None:
+        """Do not wait for the next try of destinations that are down: a file of theirs has changed."""
+        for route in self._routes.values():
+            route.circuit.try_now()
+
     async def export(self, deliveries: Sequence[Delivery]) -> Outcome:
         """Deliver, oldest first; see `Exporter.export`.
 

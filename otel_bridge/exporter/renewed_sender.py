@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from otel_bridge.errors import DestinationError, SettingsError
+from otel_bridge.errors import DestinationError, DestinationRefused, SettingsError
 from otel_bridge.exporter.sender import NoAnswer
 
 if TYPE_CHECKING:
@@ -43,9 +43,11 @@ class RenewedSender:
         sender = await self._renewed(self._destination.get())
         try:
             answer = await self._sent(sender, body)
-        except DestinationError:
+        except DestinationError as error:
             newer = await self._renewed(self._destination.look())
             if newer is sender:
+                if isinstance(error, DestinationRefused):
+                    error.key_may_change = True
                 raise
         else:
             if not isinstance(answer, NoAnswer):  # which is how a client's certificate is refused, too

@@ -37,6 +37,11 @@ class SourceCircuits:
             self._by_url[url] = source_circuit(url, self._clock, self._on_change)
         return self._by_url[url]
 
+    def try_now(self) -> None:
+        """Do not wait for the next try of those that are open: a file that they depend on has changed."""
+        for circuit in self._by_url.values():
+            circuit.try_now()
+
     @property
     def states(self) -> list[CircuitState]:
         """How each of them stands."""

@@ -7,10 +7,12 @@ import logging
 import signal
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from otel_bridge import __version__
 from otel_bridge.errors import BridgeError
+from otel_bridge.exporter.otlp import OtlpExporter
 from otel_bridge.ledger import Lane, Ledger, ProjectStatus, open_ledger
 from otel_bridge.ledger.leases import SharedLedger
 from otel_bridge.service.assembly import ONCE_ATTEMPTS, Rooms, otlp_exporter, require_keys
@@ -19,7 +21,7 @@ from otel_bridge.service.crew import crewed, workers
 from otel_bridge.service.logs import event, tell_repeats
 from otel_bridge.service.observer import NOBODY, Observer, Observers
 from otel_bridge.service.own_telemetry import OwnTelemetry, own_telemetry
-from otel_bridge.service.renewals import tell_renewals
+from otel_bridge.service.renewals import tell_renewals, watched_files
 from otel_bridge.service.roster import follow
 from otel_bridge.service.running import Running, Serve, running
 from otel_bridge.service.sharing import alone, for_workers, share_work
@@ -110,7 +112,6 @@ async def run(
         BridgeError: It could not start.
     """
     require_keys(settings)
-    tell_renewals(settings)
     stop = asyncio.Event()
     state = running(settings, clock)
     with stopping_on_signals(stop):
@@ -137,7 +138,10 @@ async def run(
                 state.ledger = ledger
                 names = ", ".join(state.projects) or "no project yet"
                 event(logging.INFO, "started", f"otel-bridge {__version__} collects {names}")
-                async with _followed(state, crew):
+                async with (
+                    _followed(state, crew),
+                    watched_files(settings, clock, partial(_try_now, crew, sink)),
+                ):
                     if isinstance(ledger, SharedLedger):
                         await share_work(state, ledger, crew, stop)
                     else:
@@ -212,6 +216,13 @@ async def _exporter(
         yield exporter
     finally:
         await exporter.aclose()
+
+
+def _try_now(crew: Crew, sink: Exporter) -> None:
+    """Ask again without a wait who was down: what was wrong may just have been renewed."""
+    crew.circuits.try_now()
+    if isinstance(sink, OtlpExporter):
+        sink.try_now()
 
 
 @asynccontextmanager

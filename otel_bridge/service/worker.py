@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from otel_bridge.errors import (
     BridgeError,
+    DestinationRefused,
     DestinationUnavailable,
     SourceBusy,
     SourceRefused,
@@ -286,7 +287,9 @@ class ProjectWorker:
         wait_s = self._backoff.wait_s(failures, asked) or 0
         if isinstance(error, SourceRefused):
             # A person has to change something; asking more often would only cost budget.
-            wait_s = _RENEWED_WAIT_S if error.key_may_change else _REFUSED_WAIT_S
+            wait_s = _REFUSED_WAIT_S
+        if isinstance(error, (SourceRefused, DestinationRefused)) and error.key_may_change:
+            wait_s = min(wait_s, _RENEWED_WAIT_S)
         level = logging.ERROR if failures == 1 else logging.WARNING
         if isinstance(error, SourceUnreachable) and error.retry_after_s is not None:
             # Its circuit is open: that has told so, once for all projects, and alone says when to come back.

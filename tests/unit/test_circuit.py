@@ -343,3 +343,21 @@ async def test_the_state_in_words(clock: SimulatedClock) -> None:
         assert "; next try now: " in str(circuit.state)
         probe.succeeded()
     assert str(circuit.state) == "https://there is up"
+
+
+async def test_what_may_just_have_been_mended_is_probed_at_once(clock: SimulatedClock) -> None:
+    circuit = await opened(clock)
+    waiting = Caller(circuit)
+    await settle()
+    assert not waiting.through
+    circuit.try_now()
+    await settle()
+    assert waiting.through
+    circuit.try_now()
+    other = Caller(circuit)
+    await settle()
+    assert not other.through, "there is one probe at a time"
+    await waiting.ends("ok")
+    await other.ends("ok")
+    circuit.try_now()
+    assert circuit.closed

@@ -89,9 +89,10 @@ async def test_a_refused_request_is_sent_again_where_the_file_has_changed() -> N
 async def test_a_refused_request_stays_refused_where_no_file_has_changed() -> None:
     peer = Peer("another")
     sender = RenewedSender(Files(), peer.sender)
-    with pytest.raises(DestinationRefused):
+    with pytest.raises(DestinationRefused) as refused:
         await sender.send(b"")
     assert len(peer.made) == 1
+    assert refused.value.key_may_change, "so that it is tried again soon"
 
 
 async def test_a_request_in_flight_ends_on_the_sender_that_it_has() -> None:
