@@ -94,17 +94,15 @@ class HttpSender:
         files = (destination.certificate, destination.client_certificate, destination.client_key)
         # Read now: what can't be used is told of before anything is sent, and files may change later.
         context = tls.context(*files) if destination.tls else None
-        self._client = httpx.AsyncClient(
-            transport=transport
-            or transport_to(
-                destination.endpoint,
-                _KEPT_CONNECTIONS,
-                lambda: context or trust.context(),
-                age_s=destination.connection_age_s,
-            ),
-            timeout=destination.timeout_ms / 1000,  # for each read and write; `send` bounds the whole
-            follow_redirects=False,
+        # What httpx's client would do beside it (redirects, cookies, the environment) is not wanted here.
+        self._transport = transport or transport_to(
+            destination.endpoint,
+            _KEPT_CONNECTIONS,
+            lambda: context or trust.context(),
+            age_s=destination.connection_age_s,
         )
+        # For each step; `send` bounds the whole.
+        self._timeout = httpx.Timeout(destination.timeout_ms / 1000).as_dict()
 
     async def send(self, body: bytes) -> Answer:
         """Send a serialised request; see `Sender.send`."""
@@ -130,19 +128,27 @@ class HttpSender:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def _post(self, body: bytes) -> tuple[httpx.Response, bytes]:
-        request = self._client.build_request(
-            "POST", self._destination.endpoint, content=body, headers=self._headers
+        request = httpx.Request(
+            "POST",
+            self._destination.endpoint,
+            content=body,
+            headers=self._headers,
+            extensions={"timeout": self._timeout},
         )
-        response = await self._client.send(request, stream=True)
+        response = await self._transport.handle_async_request(request)
         content = bytearray()
         try:
             async for chunk in unpacked(response):
                 content += chunk
                 if len(content) > _MOST_ANSWER_BYTES:
                     break
+        except httpx.DecodingError as error:
+            if response.is_success:
+                raise httpx.DecodingError(f"{response.status_code} with {error}") from None
+            content.clear()  # the status says enough
         finally:
             await response.aclose()
         return response, bytes(content[: _MOST_ANSWER_BYTES + 1])
@@ -155,7 +161,7 @@ class HttpSender:
         if answer is not None:
             return answer
         if response.has_redirect_location:
-            target = public_url(urljoin(self._destination.endpoint, response.headers["location"]))
+            target = _moved_to(self._destination.endpoint, response.headers["location"])
             raise self._refused(
                 f"{response.status_code}, moved to {target}: set the endpoint to where the data should go"
             )
@@ -192,6 +198,13 @@ class HttpSender:
 
     def _refused(self, why: str, *, unsupported: bool = False) -> DestinationRefused:
         return DestinationRefused(f"{self._where}: {one_line(why)}", unsupported=unsupported)
+
+
+def _moved_to(endpoint: str, location: str) -> str:
+    try:
+        return public_url(urljoin(endpoint, location))
+    except ValueError:
+        return "an address that can't be read"
 
 
 def _distrust(error: BaseException | None) -> str | None:
@@ -236,6 +249,6 @@ def _retry_after_s(response: httpx.Response) -> float | None:
         return min(float(text), _MOST_WAIT_S)
     try:
         until = parsedate_to_datetime(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return min(max(0.0, until - time.time()), _MOST_WAIT_S)

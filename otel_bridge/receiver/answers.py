@@ -134,6 +134,8 @@ def _redirect(headers: httpx.Headers, secret: str) -> str:
         host = httpx.URL(headers.get("location", "")).host
     except (httpx.InvalidURL, ValueError):
         host = ""
+    if not headers.get("location"):
+        return ": a redirect without an address; check COMPOSIO_BASE_URL (base_url)"
     where = f"host {tidy(host, secret)}" if host else "another path of the same host"
     return (
         f": a redirect to {where}, which is not followed, because the key must not be sent elsewhere;"

@@ -44,7 +44,7 @@ async def exchange(
     Raises:
         SourceUnreachable: No connection, a broken one, or no whole answer in time.
         AnswerTooLarge: The body is beyond ``most_bytes``.
-        SourceFailed: The body's compression is broken.
+        SourceFailed: The body of a success can't be unpacked.
     """
     try:
         async with asyncio.timeout(timeout_s):
@@ -53,6 +53,10 @@ async def exchange(
             try:
                 on_headers(response.status_code, response.headers)
                 body = await _read(response, stream, most_bytes)
+            except httpx.DecodingError:
+                if response.is_success:
+                    raise
+                body = b""  # the status says enough
             finally:
                 await stream.aclose()
     except _TooLong:
@@ -63,8 +67,8 @@ async def exchange(
         ) from None
     except httpx.TimeoutException:
         raise SourceUnreachable(f"no connection to {_way(request)} in time") from None
-    except httpx.DecodingError:
-        raise SourceFailed(f"{_host(request)} sent a body whose compression is broken") from None
+    except httpx.DecodingError as error:
+        raise SourceFailed(f"{_host(request)} sent {error}") from None
     except httpx.TransportError as error:
         raise SourceUnreachable(_in_words(_way(request), error)) from None
     return Answer(response.status_code, response.headers, body)

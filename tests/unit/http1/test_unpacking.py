@@ -104,6 +104,22 @@ async def test_what_is_broken_is_httpx_s_own_error(coding: str, body: bytes) -> 
         await read(coding, body)
 
 
+@pytest.mark.parametrize("coding", ["br", "zstd", "Compress", "utf-8, br"])
+async def test_what_was_not_asked_for_is_said_where_there_is_a_body(coding: str) -> None:
+    with pytest.raises(httpx.DecodingError, match="not asked for"):
+        await read(coding, b"packed")
+    assert await read(coding) == b""
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("deflate", zlib.compress), ("gzip", gzip.compress)])
+async def test_what_is_cut_off_is_an_error(coding: str, pack: Callable[[bytes], bytes]) -> None:
+    packed = pack(b"all of it" * 40)
+    for length in (1, 2, len(packed) // 2, len(packed) - 1):
+        with pytest.raises(httpx.DecodingError):
+            await read(coding, packed[:length])
+    assert await read(coding) == b""
+
+
 @pytest.mark.parametrize(("coding", "pack"), [("deflate", zlib.compress), ("gzip", gzip.compress)])
 async def test_what_does_not_add_up_at_its_end_is_an_error(
     coding: str, pack: Callable[[bytes], bytes]

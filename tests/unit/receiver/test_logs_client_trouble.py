@@ -192,7 +192,7 @@ async def test_the_vendors_words_are_made_fit_for_a_log(
     [
         ("https://evil.example/login?key=1", "a redirect to host evil.example, which is not followed"),
         ("/login", "a redirect to another path of the same host"),
-        (None, "a redirect to another path of the same host"),
+        (None, "a redirect without an address"),
     ],
 )
 async def test_the_key_follows_no_redirect(
@@ -340,7 +340,7 @@ async def test_a_body_that_is_packed_twice_takes_no_memory(clock: SimulatedClock
         clock, lambda _: httpx.Response(200, headers=headers, stream=body), most=2500
     ) as client:
         tracemalloc.start()
-        with pytest.raises(SourceFailed, match="compression"):
+        with pytest.raises(SourceFailed, match="packed more than once"):
             await ask(client)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
