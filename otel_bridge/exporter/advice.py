@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from otel_bridge.causes import Cause, cause_of
-from otel_bridge.errors import DestinationError, DestinationRefused
+from otel_bridge.errors import DestinationError, DestinationRefused, DestinationUnavailable
 from otel_bridge.exporter.destination import Protocol
-from otel_bridge.exporter.sender import Refused
+from otel_bridge.exporter.sender import NoAnswer, Refused
 from otel_bridge.network.proxy import proxy_for
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ _WHATEVER_IS_SENT: Final = frozenset(
     {Cause.SPEAKS_TLS, Cause.CLIENT_CERTIFICATE, Cause.NOT_UNPACKED, Cause.BARRED}
 )
 
+# What may come of this very request, too large or too slow, or of nothing in particular.
+_OF_THIS_REQUEST: Final = frozenset({None, Cause.SLOW, Cause.CUT_OFF})
+
 
 class AdvisedSender:
     """A sender whose errors say what a person can do.
@@ -74,6 +77,8 @@ class AdvisedSender:
             answer = await self.sender.send(body)
             if isinstance(answer, Refused) and cause_of(f": {answer.message}") in _WHATEVER_IS_SENT:
                 raise DestinationRefused(f"{self._destination.where}: {answer.message}")
+            if isinstance(answer, NoAnswer) and cause_of(answer.message) not in _OF_THIS_REQUEST:
+                raise DestinationUnavailable(answer.message)
         except DestinationError as error:
             error.advice = advice(error, self._destination)
             raise

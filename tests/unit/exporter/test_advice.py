@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from recording_sink import HttpAnswer, RecordingSink
 
-from otel_bridge.errors import DestinationError, DestinationRefused
+from otel_bridge.errors import DestinationError, DestinationRefused, DestinationUnavailable
 from otel_bridge.exporter.advice import advice, advice_at_last
 from otel_bridge.exporter.destination import Signal, destination_from
 from otel_bridge.exporter.otlp import sender_for
@@ -154,6 +154,16 @@ async def test_a_400_for_the_way_and_not_for_the_records_is_no_refusal_of_record
     error = await said_of(HttpAnswer(400, body, {"content-type": "text/plain"}))
     assert isinstance(error, DestinationRefused)
     assert error.advice
+
+
+async def test_a_port_for_grpc_is_named_and_no_request_is_made_smaller_for_it() -> None:
+    async with RecordingSink() as sink:
+        values = {f"{BASE}ENDPOINT": f"http://127.0.0.1:{sink.grpc_port}"}
+        sender = sender_for(destination_from(Signal.TRACES, values))
+        with pytest.raises(DestinationUnavailable) as caught:
+            await sender.send(b"")
+        await sender.aclose()
+    assert "set OTEL_EXPORTER_OTLP_PROTOCOL=grpc" in caught.value.advice
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
