@@ -38,6 +38,7 @@ class Cause(Enum):
     MOVED = auto()
     WEB_PAGE = auto()
     NO_PROTOBUF = auto()
+    REFUSES_ALL = auto()
     SLOW = auto()
     CUT_OFF = auto()
 
@@ -72,6 +73,7 @@ _IN_ANSWERS: Final = _signs(
         Cause.NOT_UNPACKED: (r": 4(00|15)\b.*(gzip|content.encoding|decompress|inflate)",),
         Cause.MOVED: ("moved to ",),
         Cause.WEB_PAGE: ("that is no otlp answer",),
+        Cause.REFUSES_ALL: ("refuses every record: 4(00|22)",),
     }
 )
 _IN_FAILURES: Final = _signs(

@@ -41,6 +41,7 @@ _TO_DO: Final = {
     Cause.MOVED: "set {ENDPOINT} to where that is",
     Cause.WEB_PAGE: "no OTLP receiver answers there: correct {ENDPOINT}",
     Cause.NO_PROTOBUF: "it takes no OTLP in protobuf: correct {ENDPOINT}",
+    Cause.REFUSES_ALL: "see its own log for what it takes, and where {ENDPOINT} leads",
     Cause.SLOW: "see what lies between, such as a firewall, correct {ENDPOINT}, or give it time by {TIMEOUT}",
 }
 # Said by `check` alone: a destination that works breaks a connection now and then as well.

@@ -252,7 +252,9 @@ def test_a_test_record_that_is_not_taken(
 ) -> None:
     monkeypatch.setenv("OTEL_BRIDGE_SIGNALS", "traces")
     around.sink.http_answers.extend((HttpAnswer(), HttpAnswer(status=400, body=b"no such tenant")))
-    assert "test record: refused" in Checked(capsys).failed[0]
+    (line,) = Checked(capsys).failed
+    assert "it refuses every record: 400" in line
+    assert "see its own log for what it takes" in line
     around.sink.http_answers.extend((HttpAnswer(), HttpAnswer(status=401)))
     assert "OTEL_EXPORTER_OTLP_HEADERS" in Checked(capsys).failed[0]
 
