@@ -200,6 +200,31 @@ async def test_a_bad_record_that_comes_alone_is_found_by_one_that_was_taken_befo
     assert not clock.naps, "and what comes behind it waits for nothing"
 
 
+@pytest.mark.parametrize("how", ["poison", "rejects"])
+def test_bad_neighbours_are_told_from_a_broken_destination_without_a_wait(how: str) -> None:
+    clock = SimulatedClock()
+    sender = _of(how, frozenset(range(1, 41)))
+
+    outcome = asyncio.run(exporter_to(clock, sender).export(some_deliveries(100, logs=False)))
+
+    assert len(outcome.refused) == 40
+    assert not clock.naps
+
+
+async def test_a_batch_of_bad_records_alone_costs_few_requests_each() -> None:
+    sender = ModelSender(poison=frozenset(range(1, 201)))
+    clock = SimulatedClock()
+    exporter = exporter_to(clock, sender)
+    await exporter.export([a_delivery(999, logs=False)])
+
+    outcome = await exporter.export(some_deliveries(200, logs=False))
+
+    assert len(outcome.refused) == 200
+    assert len(sender.requests) < 3 * 200
+    assert sender.holds[999] < 10, "the one to compare with is sent seldom"
+    assert not clock.naps
+
+
 async def test_one_refused_alone_with_nothing_to_compare_waits_two_minutes_and_is_then_refused_for_now() -> (
     None
 ):
