@@ -231,6 +231,27 @@ async def test_a_failure_names_the_proxy_without_its_password(monkeypatch: pytes
     assert str(caught.value).endswith(" through the proxy 127.0.0.1:9")
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "asked"),
+    [
+        ("https://otlp.invalid", "otlp.invalid:443"),
+        ("https://otlp.invalid:4317", "otlp.invalid:4317"),
+        ("https://[::2]", "[::2]:443"),
+        ("otlp.invalid:4317", "otlp.invalid:4317"),
+    ],
+)
+async def test_a_tunnel_is_asked_for_with_a_port(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, asked: str
+) -> None:
+    async with TunnelProxy(refuses=403) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        sender = _sender(0, endpoint=endpoint)
+        with pytest.raises(DestinationUnavailable, match=r"403"):
+            await sender.send(BODY)
+        await sender.aclose()
+        assert proxy.heads[0].startswith(f"CONNECT {asked} HTTP/1.1")
+
+
 async def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     async with TunnelProxy(refuses=407) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
