@@ -130,8 +130,10 @@ async def test_a_destination_that_is_down_shows(tmp_path: Path) -> None:
 
 
 async def test_what_a_destination_refuses_is_counted_as_rejected(tmp_path: Path) -> None:
-    async with world(tmp_path, logs=1, OTEL_BRIDGE_SIGNALS="traces") as made:
-        made.sink.http_answers.append(HttpAnswer(status=400))
+    one_by_one = {"OTEL_BRIDGE_SIGNALS": "traces", "OTEL_BRIDGE_MAX_BATCH_RECORDS": "1"}
+    async with world(tmp_path, logs=4, **one_by_one) as made:
+        # The first record is tried again after another one was taken.
+        made.sink.http_answers.extend([HttpAnswer(status=400), HttpAnswer(), HttpAnswer(status=400)])
         await made.worker.run_once()
         assert made.value("otel_bridge_records_rejected_total") == 1
         assert made.value("otel_bridge_records_set_aside_total", otel_bridge_reason="refused") == 1
