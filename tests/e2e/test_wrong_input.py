@@ -41,7 +41,8 @@ async def test_wrong_words(tmp_path: Path, arguments: tuple[str, ...], words: tu
     [
         ({"COMPOSIO_API_KEY": ""}, ("COMPOSIO_API_KEY", "not set")),
         ({"OTEL_RESOURCE_ATTRIBUTES": "team"}, ("OTEL_RESOURCE_ATTRIBUTES", "team", "key=value")),
-        ({"COMPOSIO_API_KEY": "ak_\x01"}, ("COMPOSIO_API_KEY", "not shown", "without spaces")),
+        ({"COMPOSIO_API_KEY": "ak_\x01"}, ("COMPOSIO_API_KEY", "control character", "as its character 4")),
+        ({"COMPOSIO_API_KEY": "ak_ b"}, ("COMPOSIO_API_KEY", "not shown", "without spaces")),
         ({"OTEL_BRIDGE_START": "tomorrow"}, ("OTEL_BRIDGE_START", "tomorrow", "36h")),
         ({"OTEL_EXPORTER_OTLP_TIMEOUT": "soon"}, ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon")),
         ({"OTEL_BRIDGE_STATE": "mysql://x"}, ("OTEL_BRIDGE_STATE", "sqlite:///")),
