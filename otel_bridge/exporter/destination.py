@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from otel_bridge.errors import SettingsError
 from otel_bridge.exporter import tls
 from otel_bridge.file_values import Marks
+from otel_bridge.network.address import read_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -241,6 +242,8 @@ def _split(variable: _Variable, protocol: Protocol) -> SplitResult:
     if url.scheme not in accepted or not url.hostname or port == 0 or not variable.value.isprintable():
         raise wrong
     if any(character.isspace() for character in variable.value):
+        raise wrong
+    if read_url(f"http://{url.netloc.rpartition('@')[2]}") is None:
         raise wrong
     return url
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-import httpx
-
 from otel_bridge.errors import SettingsError
+from otel_bridge.network.address import read_url
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class Route(StrEnum):
@@ -44,8 +46,6 @@ _ROUTES: Final = {
     Route.USAGE: ("POST", "/api/v3.1/project/usage/summary"),
 }
 _PLAIN: Final = re.compile("[A-Za-z0-9_-]+")  # as Composio's ids
-_PORTS: Final = 65_536
-_HOST: Final = re.compile(rb"[A-Za-z0-9._:-]+")  # httpx takes almost anything for a host
 
 
 def quote_id(log_id: str) -> str:
@@ -65,17 +65,8 @@ def read_base_url(text: str) -> httpx.URL:
     Raises:
         SettingsError: It is no address that HTTP requests can be sent to.
     """
-    try:
-        url = httpx.URL(text.strip().rstrip("/"))
-    except (httpx.InvalidURL, ValueError):
-        url = httpx.URL()
-    if (
-        url.scheme not in {"http", "https"}
-        or not _HOST.fullmatch(url.raw_host)
-        or not 0 < (url.port or 443) < _PORTS
-        or url.query
-        or url.fragment
-    ):
+    url = read_url(text.strip().rstrip("/"))
+    if url is None or url.scheme not in {"http", "https"} or url.query or url.fragment:
         raise SettingsError(
             "COMPOSIO_BASE_URL (base_url) takes an address such as https://backend.composio.dev,"
             f" without query or fragment; it was {_without_userinfo(text)!r}"
