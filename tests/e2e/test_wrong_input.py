@@ -56,6 +56,34 @@ async def test_wrong_settings(tmp_path: Path, variables: dict[str, str], words: 
     assert len(done.err.splitlines()) == 1, "what is wrong is said before anything begins"
 
 
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("excepted", ["127.0.0.0/8", ""], ids=["the destination", "both sides"])
+async def test_a_proxy_that_can_not_be_used(tmp_path: Path, protocol: str, excepted: str) -> None:
+    async with emulator("--logs", "3", folder=tmp_path) as base_url:
+        env = environment(
+            tmp_path,
+            COMPOSIO_API_KEY=KEY,
+            COMPOSIO_BASE_URL=base_url,
+            OTEL_EXPORTER_OTLP_ENDPOINT="http://otlp.example:4317",
+            OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+            ALL_PROXY="http://me:hunter2#@proxy.example:3128",
+            NO_PROXY=excepted,
+        )
+        wrong = ("ALL_PROXY in the environment can't be used", "%23 for #")
+        spans = ("--from", "2h", "--to", "1m")
+        for arguments in (("run",), ("run", "--once"), ("backfill", *spans), ("verify", *spans)):
+            done = await run(*arguments, env=env)
+            assert_one_line(done, 2, *wrong)
+            assert "hunter2" not in done.out + done.err
+        checked = await run("check", "--no-send", env=env)
+    assert checked.status == 1
+    failed = [line for line in checked.out.splitlines() if line.startswith("FAIL")]
+    assert len(failed) == (3 if excepted else 4), checked.out
+    assert all(word in line for line in failed for word in wrong)
+    assert "endpoints: " in checked.out, "it goes on to the end"
+    assert "hunter2" not in checked.out + checked.err
+
+
 @pytest.mark.parametrize(
     ("key", "word"), [("ak_invalid", "API key"), ("ak_forbidden", "Observability: Read")]
 )
