@@ -136,6 +136,12 @@ class DestinationDoor:
         pass
 
 
+def _name_of(request: httpx.Request) -> str:
+    if request.method == "GET":
+        return request.url.path.rpartition("/")[2]
+    return "usage" if request.url.path.endswith("/usage/summary") else "list"
+
+
 class Source(httpx.AsyncBaseTransport):
     """The emulated source with small pages, delays and troubles."""
 
@@ -145,10 +151,12 @@ class Source(httpx.AsyncBaseTransport):
         self.latency_s = 0.0
         self.listed_to: list[int] = []
         self.trouble: dict[str, list[str]] = {}
-        """What happens to the next requests, by log id, or by ``list``."""
+        """What happens to the next requests, by log id, or by ``list`` or ``usage``."""
+        self.delays_s: dict[str, list[float]] = {}
+        """How long the next answers take, in seconds, by the same names."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        name = request.url.path.rpartition("/")[2] if request.method == "GET" else "list"
+        name = _name_of(request)
         if name == "list":
             wanted = json.loads(request.content)
             self.listed_to.append(wanted["time_range"]["to"])
@@ -156,8 +164,10 @@ class Source(httpx.AsyncBaseTransport):
             request = httpx.Request(
                 "POST", request.url, headers={"x-api-key": "ak_test"}, json=wanted | {"limit": PAGE_RECORDS}
             )
-        if self.latency_s:
-            await self._world.clock.sleep(self.latency_s)
+        delays_s = self.delays_s.get(name)
+        delay_s = delays_s.pop(0) if delays_s else self.latency_s
+        if delay_s:
+            await self._world.clock.sleep(delay_s)
         troubles = self.trouble.get(name)
         trouble = troubles.pop(0) if troubles else ""
         if trouble == "timeout":

@@ -21,12 +21,13 @@ from otel_bridge.exporter.encoding import encode_logs, encode_traces
 from otel_bridge.ledger import Lane
 from otel_bridge.mapping.mapper import Mapper
 from otel_bridge.mapping.options import MappingOptions
+from otel_bridge.pipeline.concurrency import Concurrency
+from otel_bridge.pipeline.identities import IdentityResolver
+from otel_bridge.pipeline.source import ProjectSource
 from otel_bridge.receiver.budget import Budget
 from otel_bridge.receiver.client import LogsClient
 from otel_bridge.receiver.models import Detail
 from otel_bridge.retry import Backoff
-from otel_bridge.service.identities import IdentityResolver
-from otel_bridge.service.source import ProjectSource
 from otel_bridge.times import format_time
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class World:
         self._life = Life(self)
         bridge.ledger = LedgerDoor(self._life)
         bridge.destination = DestinationDoor(self._life)
-        bridge.source = ProjectSource(self.client, (), "all", 8)
+        bridge.source = ProjectSource(self.client, (), "all", Concurrency(8))
         bridge.stop = asyncio.Event()
         bridge.worker = bridge.new_worker()
         return bridge.worker

@@ -13,8 +13,8 @@ from otel_bridge.ledger import (
     RemoteSpan,
 )
 from otel_bridge.mapping.options import TraceOptions
+from otel_bridge.pipeline.identities import LOOP_DEPTH, IdentityResolver
 from otel_bridge.receiver.models import Detail
-from otel_bridge.service.identities import LOOP_DEPTH, IdentityResolver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

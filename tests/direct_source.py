@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from otel_bridge.emulator.queries import ListQuery
 from otel_bridge.errors import RecordNotFound
 from otel_bridge.receiver.budget import Priority
-from otel_bridge.receiver.models import Detail, Entry
+from otel_bridge.receiver.models import Detail, Entry, UsageSummary
 from otel_bridge.receiver.page import Page
 
 if TYPE_CHECKING:
@@ -48,6 +48,13 @@ class DirectSource:
             yield Page(entries, [], None if page.next_page is None else str(page.next_page))
             if page.next_page is None:
                 return
+
+    async def usage_summary(
+        self, *, from_ms: int, to_ms: int, priority: Priority = Priority.HEAD
+    ) -> UsageSummary:
+        await self.asked("usage", priority)
+        query = ListQuery(limit=1_000_000, page=1, from_ms=from_ms, to_ms=to_ms)
+        return UsageSummary(len(self.store.page(query).records))
 
     async def detail(self, log_id: str, *, priority: Priority = Priority.HEAD, **_others: Any) -> Detail:
         await self.asked("detail", priority)

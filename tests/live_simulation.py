@@ -17,10 +17,13 @@ from otel_bridge.emulator import LogStore, record_of
 from otel_bridge.ledger import MemoryLedger
 from otel_bridge.mapping.mapper import Mapper
 from otel_bridge.mapping.options import MappingOptions
+from otel_bridge.pipeline.concurrency import Concurrency
+from otel_bridge.pipeline.context import ProjectContext
+from otel_bridge.pipeline.deliver import Deliverer, Waits
+from otel_bridge.pipeline.identities import IdentityResolver
+from otel_bridge.pipeline.polling import PollInterval
+from otel_bridge.pipeline.source import ProjectSource
 from otel_bridge.receiver.budget import Priority
-from otel_bridge.service.delivery import BatchDelivery
-from otel_bridge.service.identities import IdentityResolver
-from otel_bridge.service.source import ProjectSource
 from otel_bridge.service.worker import ProjectWorker, WorkerOptions
 from otel_bridge.signals import Delivery, Outcome
 from otel_bridge.times import format_time
@@ -127,26 +130,22 @@ async def working(client: Any, clock: SimulatedClock, *, start_ms: int) -> Async
     """A worker that collects from ``start_ms`` on, and when it has delivered what."""
     stop, ledger, watch = asyncio.Event(), MemoryLedger(), Stopwatch(clock)
     await ledger.open()
-    source = ProjectSource(client, (), "all", 16)
-    delivery = BatchDelivery(
-        "p",
-        ledger=ledger,
+    source = ProjectSource(client, (), "all", Concurrency(16))
+    context = ProjectContext(project="p", source=source, ledger=ledger, clock=clock, stop=stop)
+    deliverer = Deliverer(
+        context,
         resolver=IdentityResolver("p", ledger, lambda log_id: source.parent(log_id, Priority.HEAD)),
         mapper=Mapper(MappingOptions(project="p")),
         exporter=watch,
-        clock=clock,
-        parent_wait_ms=30_000,
-        measure=None,
-        warn=lambda _: None,
+        waits=Waits(parent_ms=30_000),
     )
     options = WorkerOptions(
-        project="p",
         start=lambda _: start_ms,
-        poll_interval_ms=round(POLL_S * 1000),
+        interval=PollInterval(POLL_S),
         recheck_ages_ms=tuple(each * 1000 for each in RECHECK_S),
         keep_ms=24 * 3_600_000,
     )
-    worker = ProjectWorker(options, source=source, delivery=delivery, ledger=ledger, clock=clock, stop=stop)
+    worker = ProjectWorker(context, deliverer, options)
     running = asyncio.create_task(worker.run())
     yield watch
     stop.set()

@@ -56,6 +56,21 @@ def check_replaced(window: Window, replaces: Iterable[Window]) -> None:
             raise LedgerError(f"The {named(window)} can't replace the {named(old)}")
 
 
+def check_all_there(window: Window, replaces: Sequence[Window], found: int) -> None:
+    """Guard against a window that was planned from others which have been taken back meanwhile.
+
+    Args:
+        window: What is to be stored.
+        replaces: In whose place.
+        found: How many of them there are.
+
+    Raises:
+        LedgerError: One is not there any more.
+    """
+    if found != len(replaces):
+        raise LedgerError(f"The {named(window)} was planned anew meanwhile; it is collected again")
+
+
 def check_same_time(old: Sequence[Window], new: Sequence[Window]) -> None:
     """Guard against a caller's mistake: a split or a merge covers the same time, each moment of it once.
 

@@ -15,6 +15,7 @@ from otel_bridge.ledger.limits import fit_delivered, fit_set_aside, one_line
 from otel_bridge.ledger.line import (
     KEPT_MS,
     OVERLAP_MS,
+    check_all_there,
     check_replaced,
     check_same_time,
     check_window,
@@ -123,6 +124,8 @@ class MemoryLedger(MemoryCorrelations):
             # First of all, since it alone can fail.
             check_window(window, project)
             check_replaced(window, replaces)
+            there = {(each.from_ms, each.to_ms) for each in held.lines[window.lane].values()}
+            check_all_there(window, replaces, sum((each.from_ms, each.to_ms) in there for each in replaces))
             line = held.lines[window.lane]
             own = [line[window.from_ms]] if window.from_ms in line else []
             held.lines[window.lane] = _replaced(line, [*replaces, *own], [window])

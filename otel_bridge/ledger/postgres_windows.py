@@ -11,6 +11,7 @@ from otel_bridge.errors import LedgerError
 from otel_bridge.ledger.line import (
     FIRST_MS,
     LAST_MS,
+    check_all_there,
     check_replaced,
     check_same_time,
     check_window,
@@ -138,7 +139,7 @@ async def put_window(
     """Put a window in the place of those it replaces and of a row with its own start."""
     check_window(window, project)
     check_replaced(window, replaces)
-    await delete_windows(cursor, project_id, window.lane, replaces)
+    check_all_there(window, replaces, await delete_windows(cursor, project_id, window.lane, replaces))
     await cursor.execute(
         "DELETE FROM otel_bridge.windows WHERE project_id = %s AND lane = %s AND from_ms = %s",
         (project_id, window.lane.value, window.from_ms),
@@ -155,15 +156,17 @@ async def join_windows(
     await _insert(cursor, project_id, lane, [window for _, window in joined])
 
 
-async def delete_windows(cursor: Cursor, project_id: int, lane: Lane, old: Sequence[Window]) -> None:
-    """Delete windows by their start and end; one that is not there is no error."""
-    if old:
-        await cursor.execute(
-            "DELETE FROM otel_bridge.windows AS w"
-            " USING unnest(%s::bigint[], %s::bigint[]) AS old (from_ms, to_ms)"
-            " WHERE w.project_id = %s AND w.lane = %s AND w.from_ms = old.from_ms AND w.to_ms = old.to_ms",
-            ([each.from_ms for each in old], [each.to_ms for each in old], project_id, lane.value),
-        )
+async def delete_windows(cursor: Cursor, project_id: int, lane: Lane, old: Sequence[Window]) -> int:
+    """Delete windows by their start and end; returns how many of them there were."""
+    if not old:
+        return 0
+    await cursor.execute(
+        "DELETE FROM otel_bridge.windows AS w"
+        " USING unnest(%s::bigint[], %s::bigint[]) AS old (from_ms, to_ms)"
+        " WHERE w.project_id = %s AND w.lane = %s AND w.from_ms = old.from_ms AND w.to_ms = old.to_ms",
+        ([each.from_ms for each in old], [each.to_ms for each in old], project_id, lane.value),
+    )
+    return cursor.rowcount
 
 
 async def _insert_alone(cursor: Cursor, project_id: int, lane: Lane, new: Sequence[Window]) -> None:

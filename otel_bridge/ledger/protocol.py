@@ -168,7 +168,7 @@ class Ledger(Identities, Memory, Protocol):
 
         Raises:
             LedgerError: ``window`` has no length, is another project's, or shares time with a window that it
-                does not replace. Nothing is kept of the call.
+                does not replace; or one of ``replaces`` is not there any more. Nothing is kept of the call.
         """
         ...
 

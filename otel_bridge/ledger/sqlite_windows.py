@@ -8,6 +8,7 @@ from otel_bridge.errors import LedgerError
 from otel_bridge.ledger.line import (
     FIRST_MS,
     LAST_MS,
+    check_all_there,
     check_replaced,
     check_same_time,
     check_window,
@@ -128,7 +129,7 @@ def put_window(
     """Put a window in the place of those it replaces and of a row with its own start."""
     check_window(window, project)
     check_replaced(window, replaces)
-    delete_windows(connection, project_id, replaces)
+    check_all_there(window, replaces, delete_windows(connection, project_id, replaces))
     connection.execute(
         "DELETE FROM windows WHERE project_id = ? AND lane = ? AND from_ms = ?",
         (project_id, window.lane.value, window.from_ms),
@@ -145,12 +146,15 @@ def join_windows(
         _insert(connection, project_id, window)
 
 
-def delete_windows(connection: sqlite3.Connection, project_id: int, old: Iterable[Window]) -> None:
-    """Delete windows by their start and end; one that is not there is no error."""
-    connection.executemany(
+def delete_windows(connection: sqlite3.Connection, project_id: int, old: Sequence[Window]) -> int:
+    """Delete windows by their start and end; returns how many of them there were."""
+    if not old:
+        return 0
+    cursor = connection.executemany(
         "DELETE FROM windows WHERE project_id = ? AND lane = ? AND from_ms = ? AND to_ms = ?",
         [(project_id, window.lane.value, window.from_ms, window.to_ms) for window in old],
     )
+    return cursor.rowcount
 
 
 def _insert_alone(connection: sqlite3.Connection, project_id: int, window: Window) -> None:

@@ -105,6 +105,7 @@ def _identifying(
         c.USER_ID: _take(left, "user_id"),
         c.ERROR_TYPE: error_type,
         c.LOG_ID: record.id,
+        c.DETAIL_MISSING: record.missing,
         c.TOOLKIT_SLUG: toolkit,
         c.CONNECTED_ACCOUNT_ID: _take(left, "connected_account_id"),
         c.AUTH_CONFIG_ID: _take(left, "auth_config_id"),

@@ -125,6 +125,9 @@ class Budget:
         self._waiters: tuple[deque[asyncio.Future[_Bucket]], ...] = tuple(deque() for _ in Priority)
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_s = math.inf
+        self._lists: deque[float] = deque()
+        self.projects = 1
+        """How many projects of the organisation use it."""
 
     def __repr__(self) -> str:
         return f"Budget({self.name!r}, share={self._share}, limit={self._limit}, used={self._used})"
@@ -208,6 +211,23 @@ class Budget:
             waiting=sum(map(len, self._waiters)),
             blocked_until_ms=self._clock.now_ms() + math.ceil((until_s - now_s) * 1000) if blocked else None,
         )
+
+    @property
+    def rate(self) -> float | None:
+        """How many requests a second the bridge may send; None while the limit is not known."""
+        return None if self._limit is None else self._allowances[Priority.HEAD] / self._window_s
+
+    def note_list(self) -> None:
+        """A list request of another priority than ``HEAD`` is sent."""
+        self._lists.append(self._clock.monotonic_s())
+
+    @property
+    def other_lists_a_second(self) -> float:
+        """List requests of other priorities than ``HEAD``, as many as were sent in the last window."""
+        since_s = self._clock.monotonic_s() - self._window_s
+        while self._lists and self._lists[0] <= since_s:
+            self._lists.popleft()
+        return len(self._lists) / self._window_s
 
     # ── learning ─────────────────────────────────────────────────────────────────────────────────────
     def _set_limit(self, limit: int) -> None:

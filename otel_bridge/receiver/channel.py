@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from otel_bridge.circuit_state import OnChange
     from otel_bridge.file_values import Renewable
     from otel_bridge.receiver.budget import Budget
-    from otel_bridge.receiver.exchange import Send
+    from otel_bridge.receiver.exchange import Grow, Send
     from otel_bridge.retry import Backoff
     from otel_bridge.times import Clock
 
@@ -167,13 +167,14 @@ class Channel:
         request.extensions = self._extensions | {"target": self._paths[route] + tail.encode("ascii")}
         return request
 
-    async def ask(
+    async def ask(  # noqa: PLR0913, PLR0917 - one request, and what is done with its answer
         self,
         route: Route,
         priority: Priority,
         read: Callable[[bytes], T],
         wanted: dict[str, Any] | None = None,
         tail: str = "",
+        grow: Grow | None = None,
     ) -> T:
         """Ask until there is an answer that can be read, or none is to be expected.
 
@@ -183,18 +184,19 @@ class Channel:
             read: Makes of a body what is wanted.
             wanted: As for ``request``.
             tail: As for ``request``.
+            grow: See ``exchange``.
 
         Raises:
             SourceError: What went wrong, after the tries that could help, or what ``read`` raised.
         """
         failures = 0
         while True:
-            with await self._turn(priority) as passage:
+            with await self._turn(route, priority) as passage:
                 answer: Answer | None = None
                 request = self.request(route, wanted, tail)
                 key = self._key
                 try:
-                    answer = await self._try(route, request)
+                    answer = await self._try(route, request, grow)
                 except (SourceUnreachable, SourceFailed) as error:
                     trouble = _named(route, error)
                 else:
@@ -226,7 +228,7 @@ class Channel:
         trouble.key_may_change = not isinstance(self._api_key, Fixed)
         return self._api_key.look() is not key
 
-    async def _turn(self, priority: Priority) -> Passage:
+    async def _turn(self, route: Route, priority: Priority) -> Passage:
         """Wait until a request may be sent: past the circuit, and granted by the budget.
 
         Raises:
@@ -244,10 +246,12 @@ class Channel:
                 with passage:
                     raise
             if passage.probe or self._circuit.closed:
+                if route is Route.LIST and priority is not Priority.HEAD:
+                    self._budget.note_list()
                 return passage
             self._budget.not_sent()  # the circuit has opened meanwhile
 
-    async def _try(self, route: Route, request: httpx.Request) -> Answer:
+    async def _try(self, route: Route, request: httpx.Request, grow: Grow | None) -> Answer:
         """Send a request once, as granted by the budget, which learns how it ended."""
         sent_s = self._clock.monotonic_s()
         status = NO_ANSWER
@@ -266,6 +270,7 @@ class Channel:
                 timeout_s=self._timeout_s,
                 most_bytes=self._most_body_bytes,
                 on_headers=on_headers,
+                grow=grow,
             )
         finally:
             if status == NO_ANSWER:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from otel_bridge.circuit import Circuit
     from otel_bridge.file_values import Renewable
+    from otel_bridge.receiver.exchange import Grow
     from otel_bridge.times import Clock
 
 MOST_BODY_BYTES: Final = 32 * 1024 * 1024
@@ -75,6 +76,7 @@ class LogsClient:
         circuit: Circuit | None = None,
     ) -> None:
         self._clock = clock
+        self._budget = budget
         self._channel = Channel(
             base_url=base_url,
             api_key=api_key,
@@ -104,6 +106,11 @@ class LogsClient:
     async def aclose(self) -> None:
         """Close all connections; twice does no harm."""
         await self._channel.aclose()
+
+    @property
+    def budget(self) -> Budget:
+        """The request budget of the project's organisation."""
+        return self._budget
 
     def now_ms(self) -> int:
         """The source's present in ms since the epoch, see ``SourceClock``."""
@@ -200,7 +207,12 @@ class LogsClient:
             seen.add(cursor)
 
     async def detail(
-        self, log_id: str, *, priority: Priority = Priority.HEAD, missing_retries: int = 3
+        self,
+        log_id: str,
+        *,
+        priority: Priority = Priority.HEAD,
+        missing_retries: int = 3,
+        grow: Grow | None = None,
     ) -> Detail:
         """Ask for one log entry in full.
 
@@ -208,6 +220,7 @@ class LogsClient:
             log_id: Which one; any text.
             priority: The request's place in the budget.
             missing_retries: How often a 404 is asked again: a log just listed may not be there for a moment.
+            grow: Counts a large body while it comes, see ``exchange``.
 
         Raises:
             RecordNotFound: The source has no log of this id (now).
@@ -232,7 +245,7 @@ class LogsClient:
         misses = 0
         while True:
             try:
-                return await self._channel.ask(Route.DETAIL, priority, read, tail=quote_id(log_id))
+                return await self._channel.ask(Route.DETAIL, priority, read, tail=quote_id(log_id), grow=grow)
             except RecordNotFound as error:
                 misses += 1
                 wait_s = _MISSING.wait_s(misses)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httpx
 
@@ -17,19 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
+    Grow = Callable[[int], Awaitable[None]]
+    """Counts bytes of a body that have come, and returns once there is room for more."""
 
 _LENGTH_CHARACTERS = len("content-length")
 _CODING_CHARACTERS = len("content-encoding")
 _MOST_DIGITS = 20
+FREE_BYTES: Final = 1_000_000
+"""A body up to this size never waits for room."""
 
 
-async def exchange(
+async def exchange(  # noqa: PLR0913 - one request and its bounds
     send: Send,
     request: httpx.Request,
     *,
     timeout_s: float,
     most_bytes: int,
     on_headers: Callable[[int, httpx.Headers], None],
+    grow: Grow | None = None,
 ) -> Answer:
     """Send one request, once, and read its whole answer.
 
@@ -40,6 +45,8 @@ async def exchange(
             for each read alone, so a body that drips for ever would pass them.
         most_bytes: The most bytes of body, decompressed, that are held.
         on_headers: Called with status and headers as soon as they are there.
+        grow: Called for what a body has beyond ``FREE_BYTES``, part by part; while it waits, nothing more is
+            read from the connection and the time does not count.
 
     Raises:
         SourceUnreachable: No connection, a broken one, or no whole answer in time.
@@ -47,12 +54,12 @@ async def exchange(
         SourceFailed: The body of a success can't be unpacked.
     """
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(timeout_s) as deadline:
             response = await send(request)
             stream = cast("httpx.AsyncByteStream", response.stream)
             try:
                 on_headers(response.status_code, response.headers)
-                body = await _read(response, stream, most_bytes)
+                body = await _read(response, stream, most_bytes, grow and _paused(deadline, grow))
             except httpx.DecodingError:
                 if response.is_success:
                     raise
@@ -78,7 +85,23 @@ class _TooLong(Exception):  # noqa: N818 - becomes an error with words
     """The body has more bytes than are held."""
 
 
-async def _read(response: httpx.Response, stream: httpx.AsyncByteStream, most_bytes: int) -> bytes:
+def _paused(deadline: asyncio.Timeout, grow: Grow) -> Grow:
+    """The same, with the deadline put off for as long as it waits."""
+
+    async def grow_untimed(size: int) -> None:
+        loop = asyncio.get_running_loop()
+        when, began = deadline.when(), loop.time()
+        deadline.reschedule(None)
+        await grow(size)
+        if when is not None:
+            deadline.reschedule(when + loop.time() - began)
+
+    return grow_untimed
+
+
+async def _read(
+    response: httpx.Response, stream: httpx.AsyncByteStream, most_bytes: int, grow: Grow | None
+) -> bytes:
     coded = False
     # One pass over the raw pairs: each look-up by name costs a walk through all of them, for every answer.
     for name, value in response.headers.raw:
@@ -88,13 +111,16 @@ async def _read(response: httpx.Response, stream: httpx.AsyncByteStream, most_by
         elif len(name) == _CODING_CHARACTERS and name.lower() == b"content-encoding":
             coded = True
     source = unpacked(response) if coded else stream
-    size = 0
+    size = counted = 0
     parts: list[bytes] = []
     async for part in source:
         size += len(part)
         if size > most_bytes:
             raise _TooLong
         parts.append(part)
+        if grow is not None and size > FREE_BYTES:
+            await grow(size - counted)
+            counted = size
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -140,6 +140,9 @@ class Detail(Entry, frozen=True, gc=False):
             syntax is checked; see ``data``.
         body_bytes: The bytes of the answer that it was read from, decompressed; 0 where it was read from
             none. It is no key of the record.
+        missing: Why this is what the list said, although the detail was asked for: ``not_found``,
+            ``refused``, ``too_large``, ``unreadable`` or ``failed``; None where it is the detail. No key of
+            the record either.
     """
 
     level: str | None = None
@@ -151,6 +154,7 @@ class Detail(Entry, frozen=True, gc=False):
     source: Source | None = None
     raw_data: msgspec.Raw = msgspec.field(name="data", default=_NULL)
     body_bytes: Annotated[int, msgspec.Meta(ge=0, le=0)] = msgspec.field(name="", default=0)
+    missing: Annotated[str, msgspec.Meta(max_length=0)] | None = msgspec.field(name=" ", default=None)
 
     @classmethod
     def read(cls, body: bytes) -> Detail:
@@ -176,6 +180,10 @@ class Detail(Entry, frozen=True, gc=False):
         if isinstance(entry, Detail):
             return entry
         return cls(entry.id, entry.timestamp, entry.type, entry.status, entry.parent)
+
+    def without_detail(self, why: str) -> Detail:
+        """The same, as what the list said of a record whose detail can't be had; see ``missing``."""
+        return msgspec.structs.replace(self, missing=why)
 
     @classmethod
     def _fields_of(cls, value: dict[str, Any]) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from otel_bridge.errors import BridgeError
 from otel_bridge.ledger import open_ledger
+from otel_bridge.pipeline.context import Stopped
 from otel_bridge.service.age import within_age
 from otel_bridge.service.assembly import ONCE_ATTEMPTS, otlp_exporter, project_mapper, trace_options
 from otel_bridge.service.backfill import Progress, used
 from otel_bridge.service.budgets import OrganisationBudgets
-from otel_bridge.service.collection import Stopped
 from otel_bridge.service.crew import workers
 from otel_bridge.service.logs import event
 from otel_bridge.service.redelivery import Again, Redelivery
@@ -117,7 +117,8 @@ async def _deliver(  # noqa: PLR0913, PLR0917 - the facts of one call
     ) as each_worker:
         runs = [
             Redelivery(
-                worker.past,
+                worker.context,
+                worker.once_pipeline(),
                 mapper=mappers[worker.project],
                 exporter=sink,
                 options=trace_options(settings),
@@ -135,7 +136,7 @@ async def _deliver(  # noqa: PLR0913, PLR0917 - the facts of one call
             show(Progress(len(runs) * (to_ms - from_ms), left_ms, delivered, used(budgets.by_key.values())))
 
         tasks = [asyncio.create_task(run.run(stepped)) for run in runs]
-        await finish(tasks, [worker.hand for worker in each_worker], stop)
+        await finish(tasks, [worker.in_progress for worker in each_worker], stop)
         for worker, task in zip(each_worker, tasks, strict=True):
             error = None if task.cancelled() else task.exception()
             if isinstance(error, BridgeError):

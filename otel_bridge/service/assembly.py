@@ -15,17 +15,20 @@ from otel_bridge.exporter.renewed_sender import RenewedSender
 from otel_bridge.file_values import Part
 from otel_bridge.mapping.mapper import Mapper
 from otel_bridge.mapping.options import MappingOptions, TraceOptions
+from otel_bridge.pipeline.capacity import Capacity
+from otel_bridge.pipeline.concurrency import AutoConcurrency, Concurrency
+from otel_bridge.pipeline.context import ProjectContext
+from otel_bridge.pipeline.deliver import CorrelationWait, Deliverer, Waits
+from otel_bridge.pipeline.identities import IdentityResolver
+from otel_bridge.pipeline.observer import NO_OBSERVER, Observer
+from otel_bridge.pipeline.polling import AutoPollInterval, PollInterval
+from otel_bridge.pipeline.source import ProjectSource
 from otel_bridge.receiver.budget import Priority
 from otel_bridge.receiver.client import LogsClient
+from otel_bridge.receiver.routes import Route
 from otel_bridge.retry import Backoff
 from otel_bridge.service.circuits import telling_circuits
-from otel_bridge.service.correlations import CorrelationWait
-from otel_bridge.service.crowd import Crowd
-from otel_bridge.service.delivery import BatchDelivery
-from otel_bridge.service.identities import IdentityResolver
 from otel_bridge.service.logs import event
-from otel_bridge.service.observer import NOBODY, Observer
-from otel_bridge.service.source import ProjectSource
 from otel_bridge.service.worker import ProjectWorker, WorkerOptions
 from otel_bridge.signals import SpanKind
 from otel_bridge.telemetry.tracing import Spans
@@ -79,7 +82,7 @@ def project_source(  # noqa: PLR0913 - the rooms
     *,
     transport: httpx.AsyncBaseTransport | None = None,
     circuit: Circuit | None = None,
-    observer: Observer = NOBODY,
+    observer: Observer = NO_OBSERVER,
 ) -> ProjectSource:
     """The source of one project. Without a circuit of its base URL it has one of its own.
 
@@ -87,7 +90,14 @@ def project_source(  # noqa: PLR0913 - the rooms
         SettingsError: The project has no key.
     """
     api_key = _key(settings, project)
-    concurrency = project.concurrency or settings.collect.concurrency
+    wanted = project.concurrency or settings.collect.concurrency
+    concurrency = AutoConcurrency(budget, clock) if wanted == "auto" else Concurrency(wanted)
+
+    def heard(route: str, status: int, seconds: float) -> None:
+        if route == Route.DETAIL.value:
+            concurrency.heard(status, seconds)
+        observer.requested(project.name, route, status or None, seconds)
+
     client = LogsClient(
         base_url=project.base_url,
         api_key=_renewed_key(settings, project, api_key),
@@ -95,12 +105,10 @@ def project_source(  # noqa: PLR0913 - the rooms
         budget=budget,
         clock=clock,
         timeout_s=settings.collect.timeout / 1000,
-        concurrency=concurrency,
+        concurrency=concurrency.most,
         transport=transport,
         circuit=circuit,
-        on_request=lambda route, status, seconds: observer.requested(
-            project.name, route, status or None, seconds
-        ),
+        on_request=heard,
     )
     return ProjectSource(client, project.filters, project.detail or settings.collect.detail, concurrency)
 
@@ -152,7 +160,7 @@ def otlp_exporter(
     *,
     attempts: int | None,
     signals: frozenset[Signal] = frozenset({Signal.TRACES, Signal.LOGS}),
-    observer: Observer = NOBODY,
+    observer: Observer = NO_OBSERVER,
 ) -> OtlpExporter:
     """The exporter for spans and log records; measurements can be probed with it, and go another way.
 
@@ -220,7 +228,7 @@ def _telling_retries(observer: Observer) -> OnRetry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rooms:
+class ServiceContext:
     """What all workers of a process have in common.
 
     Attributes:
@@ -229,8 +237,8 @@ class Rooms:
         exporter: Where spans and log records go.
         clock: The time.
         stop: Set when the service stops.
-        observer: Hears what they do.
-        crowd: Of all their passes.
+        observer: Is told what they do.
+        capacity: How much all their pipelines hold.
     """
 
     settings: Settings
@@ -238,16 +246,16 @@ class Rooms:
     exporter: Exporter
     clock: Clock
     stop: asyncio.Event
-    observer: Observer = NOBODY
-    crowd: Crowd = field(default_factory=Crowd)
+    observer: Observer = NO_OBSERVER
+    capacity: Capacity = field(default_factory=Capacity)
 
-    def heard_by(self, observer: Observer) -> Rooms:
-        """The same, with another who hears."""
+    def with_observer(self, observer: Observer) -> ServiceContext:
+        """The same with another observer."""
         return replace(self, observer=observer)
 
 
 def project_worker(
-    rooms: Rooms,
+    shared: ServiceContext,
     project: ProjectSettings,
     source: ProjectSource,
     stop: asyncio.Event,
@@ -256,18 +264,27 @@ def project_worker(
     """The worker of one project.
 
     Args:
-        rooms: What it has in common with others.
+        shared: What it has in common with others.
         project: Its settings.
         source: Its side of the source.
         stop: Set when the service stops, or the project leaves it.
         telemetry: What measures, if anything does.
     """
-    settings, ledger, clock, observer = rooms.settings, rooms.ledger, rooms.clock, rooms.observer
-    start = project.start or settings.collect.start
-    spans = Spans() if telemetry is None else telemetry.spans
-    delivery = BatchDelivery(
-        project.name,
+    settings, ledger = shared.settings, shared.ledger
+    collect, poll = settings.collect, settings.collect.poll_interval
+    start = project.start or collect.start
+    context = ProjectContext(
+        project=project.name,
+        source=source,
         ledger=ledger,
+        clock=shared.clock,
+        stop=stop,
+        observer=shared.observer,
+        spans=Spans() if telemetry is None else telemetry.spans,
+        capacity=shared.capacity,
+    )
+    deliverer = Deliverer(
+        context,
         resolver=IdentityResolver(
             project.name,
             ledger,
@@ -276,31 +293,16 @@ def project_worker(
             options=trace_options(settings),
         ),
         mapper=project_mapper(settings, project),
-        exporter=rooms.exporter,
-        clock=clock,
-        parent_wait_ms=settings.collect.parent_wait,
-        correlation_wait=CorrelationWait(settings.collect.correlation_wait),
+        exporter=shared.exporter,
+        waits=Waits(parent_ms=collect.parent_wait, correlation=CorrelationWait(collect.correlation_wait)),
         measure=None if telemetry is None else telemetry.measured,
         warn=lambda text: event(logging.WARNING, "destination_warning", text, project=project.name),
-        observer=observer,
-        spans=spans,
     )
     options = WorkerOptions(
-        project=project.name,
         start=lambda now_ms: parse_time_ms(start, now_ms),
-        poll_interval_ms=settings.collect.poll_interval,
-        recheck_ages_ms=settings.collect.recheck,
+        interval=AutoPollInterval(source.client.budget) if poll == "auto" else PollInterval(poll / 1000),
+        recheck_ages_ms=collect.recheck,
         keep_ms=settings.ledger.keep,
-        verify_every_ms=settings.collect.verify_every,
+        verify_every_ms=collect.verify_every,
     )
-    return ProjectWorker(
-        options,
-        source=source,
-        delivery=delivery,
-        ledger=ledger,
-        clock=clock,
-        stop=stop,
-        observer=observer,
-        spans=spans,
-        crowd=rooms.crowd,
-    )
+    return ProjectWorker(context, deliverer, options)

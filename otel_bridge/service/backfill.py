@@ -183,7 +183,7 @@ class Backfill:
                     self._show(Progress(total, left, delivered, used(shared.by_key.values())))
 
                 passes = [asyncio.create_task(worker.run_backfill(stepped)) for worker in each_worker]
-                await finish(passes, [worker.hand for worker in each_worker], stop)
+                await finish(passes, [worker.in_progress for worker in each_worker], stop)
                 self._read_passes(each_worker, passes, report)
         finally:
             await sink.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -52,14 +53,23 @@ class OrganisationBudgets:
         name = project.organization or project.name
         # The prefixes keep a project that is named like an organisation apart from it.
         key = f"organization:{name}" if project.organization else f"project:{name}"
-        if key not in self._by_key:
-            self._by_key[key] = self._make(self._share, self._clock, name=name, on_pause=_say_pause(name))
-        self._by_project[project.name] = self._by_key[key]
-        return self._by_key[key]
+        budget = self._by_key.get(key)
+        if budget is None:
+            budget = self._make(self._share, self._clock, name=name, on_pause=_say_pause(name))
+            self._by_key[key] = budget
+        self._by_project[project.name] = budget
+        self._count()
+        return budget
 
     def leave(self, name: str) -> None:
         """A project has no budget any more; its organisation's is kept, with what was sent so far."""
         del self._by_project[name]
+        self._count()
+
+    def _count(self) -> None:
+        used = Counter(id(each) for each in self._by_project.values())
+        for budget in self._by_key.values():
+            budget.projects = max(used[id(budget)], 1)
 
 
 def budgets(settings: Settings, clock: Clock) -> Mapping[str, Budget]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from otel_bridge.pipeline.observer import NO_OBSERVER, Observer
 from otel_bridge.receiver.channel import source_circuit
 from otel_bridge.service.logs import event
-from otel_bridge.service.observer import NOBODY, Observer
 from otel_bridge.times import format_duration
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class SourceCircuits:
         observer: Hears of outages.
     """
 
-    def __init__(self, clock: Clock, observer: Observer = NOBODY) -> None:
+    def __init__(self, clock: Clock, observer: Observer = NO_OBSERVER) -> None:
         self._clock = clock
         self._on_change = telling_circuits(observer)
         self._by_url: dict[str, Circuit] = {}

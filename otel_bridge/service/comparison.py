@@ -12,16 +12,17 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from otel_bridge.ledger import Lane
+from otel_bridge.pipeline.list import listings, work_of
+from otel_bridge.pipeline.pipeline import just
 from otel_bridge.receiver.budget import Priority
-from otel_bridge.service.delivery import Tally
 from otel_bridge.service.findings import Findings, Part
-from otel_bridge.service.listings import listings
 from otel_bridge.service.ranges import uncovered
 
 if TYPE_CHECKING:
     from otel_bridge.ledger import Window
-    from otel_bridge.service.collection import Collection
-    from otel_bridge.service.source import Listing
+    from otel_bridge.pipeline.context import ProjectContext
+    from otel_bridge.pipeline.list import Listing
+    from otel_bridge.pipeline.pipeline import Pipeline
 
 _LISTED_RECORDS: Final = 500  # two counts cost as much as two pages: below this, halving no longer pays
 
@@ -38,15 +39,19 @@ class Comparison:
     """Compares ``[from_ms, to_ms)``; for one use.
 
     Args:
-        collection: The project's passes: its ledger, its source, and the way to the destination.
+        context: The project's.
+        pipeline: Delivers what is missing.
         from_ms: In ms since the epoch.
         to_ms: The same, later.
         repair: What is done about what is missing.
     """
 
-    def __init__(self, collection: Collection, from_ms: int, to_ms: int, repair: Repair) -> None:
-        self._collection = collection
-        self._project = collection.project
+    def __init__(
+        self, context: ProjectContext, pipeline: Pipeline, from_ms: int, to_ms: int, repair: Repair
+    ) -> None:
+        self._context = context
+        self._pipeline = pipeline
+        self._project = context.project
         self._range = (from_ms, to_ms)
         self._repair = repair
         self._counts = True  # until the source says that its own count can't be had
@@ -59,7 +64,7 @@ class Comparison:
             BridgeError: The source, a destination or the ledger did not do its part.
         """
         from_ms, to_ms = self._range
-        known = await self._collection.ledger.tool_calls(self._project, from_ms, to_ms)
+        known = await self._context.ledger.tool_calls(self._project, from_ms, to_ms)
         source = await self._source_count(from_ms, to_ms)
         findings = Findings(self._project, from_ms, to_ms, source or 0, known)
         if known.exact and source == known.least:
@@ -80,7 +85,7 @@ class Comparison:
     # ── parts ────────────────────────────────────────────────────────────────────────────────────────
     async def _parts(self, findings: Findings) -> tuple[list[tuple[int, int]], ...]:
         """The range's parts: never collected, collected with ids forgotten, collected with ids kept."""
-        ledger = self._collection.ledger
+        ledger = self._context.ledger
         from_ms, to_ms = self._range
         windows = [
             window
@@ -97,28 +102,28 @@ class Comparison:
         return gaps, forgotten, uncovered(from_ms, to_ms, [*gaps, *forgotten])
 
     async def _compare_counts(self, parts: list[Part], from_ms: int, to_ms: int) -> int:
-        known = await self._collection.ledger.tool_calls(self._project, from_ms, to_ms)
+        known = await self._context.ledger.tool_calls(self._project, from_ms, to_ms)
         source = await self._source_count(from_ms, to_ms)
         if source is None:
             source = 0
-            async for _, listing in listings(self._collection, from_ms, to_ms):
+            async for _, listing in listings(self._context, from_ms, to_ms):
                 source += _tool_calls(listing)
         parts.append(Part(from_ms, to_ms, source, known))
         return source
 
     async def _deliver_again(self, findings: Findings, from_ms: int, to_ms: int) -> None:
-        async for part, listing in listings(self._collection, from_ms, to_ms):
-            tally = Tally()
-            await self._collection.deliver_new(part, listing, Priority.BACKFILL, tally)
-            findings.delivered_again += tally.delivered
-        known = await self._collection.ledger.tool_calls(self._project, from_ms, to_ms)
+        async for part, listing in listings(self._context, from_ms, to_ms):
+            work = work_of(part, listing)
+            await self._pipeline.run(just(work))
+            findings.delivered_again += work.tally.delivered
+        known = await self._context.ledger.tool_calls(self._project, from_ms, to_ms)
         findings.forgotten[-1] = replace(findings.forgotten[-1], known=known)
 
     async def _compare_ids(
         self, findings: Findings, from_ms: int, to_ms: int, source: int | None = None
     ) -> int:
         """Compare a part whose ids are kept; gives how many tool calls the source has there."""
-        known = await self._collection.ledger.tool_calls(self._project, from_ms, to_ms)
+        known = await self._context.ledger.tool_calls(self._project, from_ms, to_ms)
         if source is None:
             source = await self._source_count(from_ms, to_ms)
         if source == known.least:
@@ -134,34 +139,34 @@ class Comparison:
 
     async def _compare_list(self, findings: Findings, from_ms: int, to_ms: int) -> int:
         counted = 0
-        async for part, listing in listings(self._collection, from_ms, to_ms):
+        async for part, listing in listings(self._context, from_ms, to_ms):
             counted += _tool_calls(listing)
             ids = [entry.id for entry in listing.entries]
             ids += [each.log_id for each in listing.unreadable if each.log_id]
-            known = await self._collection.ledger.known(self._project, ids)
+            known = await self._context.ledger.known(self._project, ids)
             missing = [log_id for log_id in ids if log_id not in known]
             if missing and (await self._ids_went(part)):
                 # The service has pruned meanwhile: what its ledger knew a moment ago is not missing.
                 continue
             findings.miss(missing)
             if missing and self._repair is not Repair.NOTHING:
-                tally = Tally()
-                await self._collection.deliver_new(part, listing, Priority.BACKFILL, tally)
-                findings.repaired += tally.delivered
-                for reason, count in tally.set_aside.items():
+                work = work_of(part, listing)
+                await self._pipeline.run(just(work))
+                findings.repaired += work.tally.delivered
+                for reason, count in work.tally.set_aside.items():
                     findings.put_aside[reason] = findings.put_aside.get(reason, 0) + count
         return counted
 
     async def _ids_went(self, part: Window) -> bool:
-        now_known = await self._collection.ledger.tool_calls(self._project, part.from_ms, part.to_ms)
+        now_known = await self._context.ledger.tool_calls(self._project, part.from_ms, part.to_ms)
         return bool(now_known.forgotten)
 
     # ── the source ───────────────────────────────────────────────────────────────────────────────────
     async def _source_count(self, from_ms: int, to_ms: int) -> int | None:
-        self._collection.leave_if_stopped()
+        self._context.leave_if_stopped()
         if not self._counts:
             return None
-        count = await self._collection.source.count(from_ms, to_ms, Priority.BACKFILL)
+        count = await self._context.source.count(from_ms, to_ms, Priority.BACKFILL)
         self._counts = count is not None
         return count
 

@@ -1,10 +1,9 @@
-"""Correlations on their way in, and how long a record waits for one."""
+"""Correlations on their way in."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from otel_bridge.errors import LedgerError
@@ -16,39 +15,13 @@ if TYPE_CHECKING:
 
     from otel_bridge.ledger import CorrelationKind, Ledger
     from otel_bridge.mapping.traceparent import Traceparent
-    from otel_bridge.service.observer import Observer
+    from otel_bridge.pipeline.observer import Observer
     from otel_bridge.times import Clock
 
-USUAL_WAIT_MS = 5_000
 START_S = 5.0
 """So long does a correlation wait for the ledger of a service that starts, in seconds."""
 _LOOK_S = 0.05
-_IN_USE_MS = 24 * 3_600_000
 _EXPIRE_EVERY_MS = 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class CorrelationWait:
-    """How long a record waits for its application to say where it belongs, counted from its time.
-
-    Attributes:
-        wait_ms: In ms, for every record; None for 5 s where a correlation was of use to the project, or came
-            too late for it, in the last 24 h, and for nothing elsewhere: who registers none never waits.
-    """
-
-    wait_ms: int | None = None
-
-    def for_project(self, correlated_ms: int | None, now_ms: int) -> int:
-        """The wait in ms.
-
-        Args:
-            correlated_ms: When a correlation was last of use to the project; None where that never was.
-            now_ms: The time.
-        """
-        if self.wait_ms is not None:
-            return self.wait_ms
-        in_use = correlated_ms is not None and now_ms - correlated_ms < _IN_USE_MS
-        return USUAL_WAIT_MS if in_use else 0
 
 
 class CorrelationRegister:

@@ -11,11 +11,11 @@ from otel_bridge.exporter.destination import Signal
 from otel_bridge.exporter.otlp import OtlpExporter
 from otel_bridge.ledger import SqliteLedger
 from otel_bridge.ledger.place import sqlite_path
-from otel_bridge.service.assembly import Rooms, project_source, project_worker
+from otel_bridge.pipeline.observer import NO_OBSERVER, Observer, Observers
+from otel_bridge.service.assembly import ServiceContext, project_source, project_worker
 from otel_bridge.service.budgets import OrganisationBudgets
 from otel_bridge.service.circuits import SourceCircuits
 from otel_bridge.service.gauges import Looked, watched
-from otel_bridge.service.observer import NOBODY, Observer, Observers
 from otel_bridge.service.own_telemetry import OwnTelemetry, own_telemetry
 from otel_bridge.service.stopping import STOP_GRACE_S, finish
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from otel_bridge.circuit_state import CircuitState
     from otel_bridge.exporter.protocol import Exporter
     from otel_bridge.ledger import Ledger
-    from otel_bridge.service.source import ProjectSource
+    from otel_bridge.pipeline.source import ProjectSource
     from otel_bridge.service.worker import ProjectWorker
     from otel_bridge.settings import ProjectSettings, Settings
     from otel_bridge.times import Clock
@@ -48,7 +48,7 @@ class Crew:
     """See the module. What it is given lives longer than it.
 
     Attributes:
-        rooms: What all workers have in common.
+        shared: What all workers have in common.
         budgets: The request budgets; a project joins the one of its organisation.
         circuits: The sources' circuits.
         telemetry: What measures; None where nobody would see it.
@@ -58,7 +58,7 @@ class Crew:
         busy: Whether somebody is at a project's work although its worker runs no loop.
     """
 
-    rooms: Rooms
+    shared: ServiceContext
     budgets: OrganisationBudgets
     circuits: SourceCircuits
     telemetry: OwnTelemetry | None = None
@@ -76,20 +76,20 @@ class Crew:
         Raises:
             SettingsError: The project has no key.
         """
-        rooms = self.rooms
+        shared = self.shared
         source = project_source(
-            rooms.settings,
+            shared.settings,
             project,
             self.budgets.join(project),
-            rooms.clock,
+            shared.clock,
             transport=self.transport,
             circuit=self.circuits.of(project),
-            observer=rooms.observer,
+            observer=shared.observer,
         )
         stop = asyncio.Event()
-        if rooms.stop.is_set():
+        if shared.stop.is_set():
             stop.set()
-        member = _Member(project_worker(rooms, project, source, stop, self.telemetry), source, stop)
+        member = _Member(project_worker(shared, project, source, stop, self.telemetry), source, stop)
         self._members[project.name] = member
         self.workers[project.name] = member.worker
         self.names.append(project.name)
@@ -103,7 +103,7 @@ class Crew:
         self.names.remove(name)
         member.stop.set()
         if member.task is not None:
-            await finish([member.task], [member.worker.hand], member.stop)
+            await finish([member.task], [member.worker.in_progress], member.stop)
         with suppress(TimeoutError):  # what is in hand then is delivered again
             async with asyncio.timeout(STOP_GRACE_S):
                 while self.busy(name):  # noqa: ASYNC110 - a turn ends when its step has
@@ -118,7 +118,7 @@ class Crew:
         Args:
             on_task: Hears of each loop.
         """
-        stop = self.rooms.stop
+        stop = self.shared.stop
         self._on_task = on_task
         for name in self.names:
             self._start(name)
@@ -138,7 +138,7 @@ class Crew:
             self.stop()
         members = [each for each in self._members.values() if each.task is not None]
         if members:
-            await finish(self._tasks(), [each.worker.hand for each in members], stop)
+            await finish(self._tasks(), [each.worker.in_progress for each in members], stop)
         for task in self._tasks():
             if not task.cancelled():
                 task.result()
@@ -166,7 +166,7 @@ class Crew:
 
 @asynccontextmanager
 async def crewed(
-    rooms: Rooms,
+    shared: ServiceContext,
     budgets: OrganisationBudgets,
     *,
     telemetry: OwnTelemetry | None = None,
@@ -175,7 +175,7 @@ async def crewed(
     """A crew with a worker for each project of the settings, over an open ledger and one exporter for all.
 
     Args:
-        rooms: What all workers have in common; the observer of ``telemetry`` is to be among its own.
+        shared: What all workers have in common; the observer of ``telemetry`` is to be among its own.
         budgets: The request budgets.
         telemetry: What measures; None for one of their own, if anyone would see it.
         transport: What carries requests to the source, in place of the network.
@@ -184,15 +184,15 @@ async def crewed(
         SettingsError: A project has no key.
     """
     async with AsyncExitStack() as stack:
-        if telemetry is None and _is_seen(rooms.settings):
-            telemetry = await stack.enter_async_context(own_telemetry(rooms.settings))
-            rooms = rooms.heard_by(Observers(telemetry.observer, rooms.observer))
-        crew = Crew(rooms, budgets, SourceCircuits(rooms.clock, rooms.observer), telemetry, transport)
+        if telemetry is None and _is_seen(shared.settings):
+            telemetry = await stack.enter_async_context(own_telemetry(shared.settings))
+            shared = shared.with_observer(Observers(telemetry.observer, shared.observer))
+        crew = Crew(shared, budgets, SourceCircuits(shared.clock, shared.observer), telemetry, transport)
         stack.push_async_callback(crew.aclose)
-        for project in rooms.settings.projects:
+        for project in shared.settings.projects:
             crew.join(project)
         if telemetry is not None:
-            await stack.enter_async_context(watched(telemetry, _looked(crew), rooms.clock))
+            await stack.enter_async_context(watched(telemetry, _looked(crew), shared.clock))
         spreading = asyncio.create_task(_spread(crew))
         try:
             yield crew
@@ -202,7 +202,7 @@ async def crewed(
 
 
 @asynccontextmanager
-async def workers(  # noqa: PLR0913 - the rooms
+async def workers(  # noqa: PLR0913 - what there is of a process
     settings: Settings,
     *,
     ledger: Ledger,
@@ -211,7 +211,7 @@ async def workers(  # noqa: PLR0913 - the rooms
     stop: asyncio.Event,
     budgets: OrganisationBudgets | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
-    observer: Observer = NOBODY,
+    observer: Observer = NO_OBSERVER,
     telemetry: OwnTelemetry | None = None,
 ) -> AsyncIterator[list[ProjectWorker]]:
     """As ``crewed``, for a command whose projects stay as they are.
@@ -219,16 +219,16 @@ async def workers(  # noqa: PLR0913 - the rooms
     Raises:
         SettingsError: A project has no key.
     """
-    rooms = Rooms(
+    shared = ServiceContext(
         settings=settings, ledger=ledger, exporter=exporter, clock=clock, stop=stop, observer=observer
     )
-    shared = budgets or OrganisationBudgets(settings.collect.rate_share, clock)
-    async with crewed(rooms, shared, telemetry=telemetry, transport=transport) as crew:
+    budgets = budgets or OrganisationBudgets(settings.collect.rate_share, clock)
+    async with crewed(shared, budgets, telemetry=telemetry, transport=transport) as crew:
         yield list(crew.workers.values())
 
 
 async def _spread(crew: Crew) -> None:
-    await crew.rooms.stop.wait()
+    await crew.shared.stop.wait()
     crew.stop()
 
 
@@ -238,17 +238,17 @@ def _is_seen(settings: Settings) -> bool:
 
 
 def _looked(crew: Crew) -> Looked:
-    rooms = crew.rooms
-    url = rooms.settings.ledger.state.get_secret_value()
+    shared = crew.shared
+    url = shared.settings.ledger.state.get_secret_value()
 
     def states() -> list[CircuitState]:
-        exporter = rooms.exporter
+        exporter = shared.exporter
         return [*crew.circuits.states, *(exporter.circuits if isinstance(exporter, OtlpExporter) else ())]
 
     return Looked(
         projects=crew.names,
-        ledger=rooms.ledger,
-        ledger_file=sqlite_path(url) if isinstance(rooms.ledger, SqliteLedger) else None,
+        ledger=shared.ledger,
+        ledger_file=sqlite_path(url) if isinstance(shared.ledger, SqliteLedger) else None,
         budgets=crew.budgets.by_project,
         circuits=states,
     )

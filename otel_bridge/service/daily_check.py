@@ -14,12 +14,13 @@ from otel_bridge.counting import counted
 from otel_bridge.errors import DestinationError, SourceError
 from otel_bridge.ledger import Lane, Verification
 from otel_bridge.service.comparison import Comparison, Repair
-from otel_bridge.service.logs import event
+from otel_bridge.telemetry.events import event
 from otel_bridge.times import format_time
 
 if TYPE_CHECKING:
     from otel_bridge.ledger import ProjectStatus
-    from otel_bridge.service.collection import Collection
+    from otel_bridge.pipeline.context import ProjectContext
+    from otel_bridge.pipeline.pipeline import Pipeline
     from otel_bridge.service.findings import Findings
 
 _AGAIN_MS: Final = 10 * 60_000  # after a failure, or where nothing is sealed yet
@@ -29,66 +30,67 @@ class DailyCheck:
     """Compares what was sealed since the last comparison, and repairs it.
 
     Args:
-        collection: The project's passes.
+        context: The project's.
+        pipeline: Delivers what is missing.
         every_ms: How often; 0 for never.
     """
 
-    def __init__(self, collection: Collection, every_ms: int) -> None:
-        self._collection = collection
+    def __init__(self, context: ProjectContext, pipeline: Pipeline, every_ms: int) -> None:
+        self._context = context
+        self._pipeline = pipeline
         self._every_ms = every_ms
         self._due_ms: int | None = None
 
-    async def step(self) -> bool:
-        """Make the comparison if it is due; never asks to be called again at once.
+    async def step(self) -> None:
+        """Make the comparison if it is due.
 
         Raises:
             Stopped: The service stops.
             LedgerError: As the ledger.
         """
-        now_ms = self._collection.clock.now_ms()
+        now_ms = self._context.clock.now_ms()
         # A due time further away than it can be is from before the clock was set back.
         if not self._every_ms or (
             self._due_ms is not None and now_ms < self._due_ms <= now_ms + self._every_ms
         ):
-            return False
+            return
         status = await self._status()
         last = status.verification
         since_ms = await self._first_ms(now_ms) if last is None else last.at_ms
         self._due_ms = self._next_ms(min(since_ms, now_ms))
         if now_ms < self._due_ms:
-            return False
+            return
         self._due_ms = now_ms + min(_AGAIN_MS, self._every_ms)
         to_ms = status.sealed_ms
         if to_ms is not None:
             from_ms = max(since_ms, to_ms - self._every_ms) if last is None else last.to_ms
             if from_ms < to_ms:
                 await self._compare(from_ms, to_ms, now_ms)
-        return False
 
     async def _status(self) -> ProjectStatus:
-        project = self._collection.project
-        return (await self._collection.ledger.status([project]))[0]
+        project = self._context.project
+        return (await self._context.ledger.status([project]))[0]
 
     async def _first_ms(self, now_ms: int) -> int:
         """Where the live lane begins; the present without any window."""
-        windows = await self._collection.ledger.windows(self._collection.project, Lane.LIVE)
+        windows = await self._context.ledger.windows(self._context.project, Lane.LIVE)
         return windows[0].from_ms if windows else now_ms
 
     def _next_ms(self, since_ms: int) -> int:
         """The project's own moment that comes after ``since_ms``."""
-        offset = zlib.crc32(self._collection.project.encode()) % self._every_ms
+        offset = zlib.crc32(self._context.project.encode()) % self._every_ms
         return since_ms + self._every_ms - (since_ms - offset) % self._every_ms
 
     async def _compare(self, from_ms: int, to_ms: int, now_ms: int) -> None:
-        collection = self._collection
+        context = self._context
         try:
-            findings = await Comparison(collection, from_ms, to_ms, Repair.MISSING).run()
+            findings = await Comparison(context, self._pipeline, from_ms, to_ms, Repair.MISSING).run()
         except (SourceError, DestinationError) as error:
             event(
                 logging.WARNING,
                 "verify_failed",
-                f"{collection.project}: the comparison with the source failed and is made again: {error}",
-                project=collection.project,
+                f"{context.project}: the comparison with the source failed and is made again: {error}",
+                project=context.project,
             )
             return
         result = Verification(
@@ -100,7 +102,7 @@ class DailyCheck:
             missing=findings.missing,
             repaired=findings.repaired,
         )
-        await collection.ledger.note_verification(collection.project, result)
+        await context.ledger.note_verification(context.project, result)
         self._due_ms = self._next_ms(now_ms)
         _say(findings)
 

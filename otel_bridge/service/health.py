@@ -28,7 +28,7 @@ from otel_bridge.errors import (
     SourceRefused,
 )
 from otel_bridge.ledger import Lane
-from otel_bridge.service.observer import Observer
+from otel_bridge.pipeline.observer import Observer
 from otel_bridge.service.reasons import TRIED_AGAIN, WRONG_ADDRESS, Code, Reason
 from otel_bridge.times import format_duration
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from otel_bridge.circuit_state import CircuitState
     from otel_bridge.exporter.blocks import Block
     from otel_bridge.ledger import Window
-    from otel_bridge.service.delivery import Tally
+    from otel_bridge.pipeline.context import Tally
     from otel_bridge.signals import Delivery
 
 FAILURES_TOLD: Final = 3

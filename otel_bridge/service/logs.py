@@ -12,33 +12,15 @@ import logging
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from otel_bridge.service.repeats import Repeats
-from otel_bridge.telemetry.tracing import current_ids
+from otel_bridge.telemetry.events import FIELDS, LOGGER, event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LOGGER = logging.getLogger("otel_bridge")
-_FIELDS = "fields"
-
-
-def event(level: int, action: str, message: str, /, **fields: Any) -> None:
-    """Write one event.
-
-    Args:
-        level: As in ``logging``.
-        action: What it is about, for machines: ``window_collected``.
-        message: The same for people.
-        **fields: Facts: counts, names, times.
-    """
-    if not _LOGGER.isEnabledFor(level):
-        return
-    ids = current_ids()
-    if ids is not None:
-        fields["trace_id"], fields["span_id"] = ids
-    _LOGGER.log(level, message, extra={_FIELDS: {"action": action, **fields}})
+__all__ = ["also_to", "event", "set_up", "tell_repeats"]
 
 
 def set_up(level: str, form: Literal["text", "json"] | None, stream: TextIO | None = None) -> None:
@@ -47,11 +29,11 @@ def set_up(level: str, form: Literal["text", "json"] | None, stream: TextIO | No
     chosen = form or ("text" if stream.isatty() else "json")
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_Json() if chosen == "json" else _Text())
-    for logger in (_LOGGER, logging.getLogger("opentelemetry")):
+    for logger in (LOGGER, logging.getLogger("opentelemetry")):
         logger.handlers[:] = [handler]
         logger.propagate = False
         logger.setLevel(level.upper())
-    _LOGGER.filters[:] = [] if level.lower() == "debug" else [Repeats()]
+    LOGGER.filters[:] = [] if level.lower() == "debug" else [Repeats()]
     # The SDK logs a traceback for what it drops; the bridge says itself what is not taken.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     for noisy in ("httpx", "httpcore", "grpc", "asyncio", "uvicorn"):
@@ -60,26 +42,26 @@ def set_up(level: str, form: Literal["text", "json"] | None, stream: TextIO | No
 
 def tell_repeats() -> None:
     """Write what was held back of repeated failures: before the process ends."""
-    for repeats in _LOGGER.filters:
+    for repeats in LOGGER.filters:
         if isinstance(repeats, Repeats):
             for record in repeats.left():
-                _LOGGER.callHandlers(record)
+                LOGGER.callHandlers(record)
 
 
 @contextmanager
 def also_to(handler: logging.Handler) -> Iterator[None]:
     """Give every event to ``handler`` as well, for as long as the block runs."""
-    _LOGGER.addHandler(handler)
+    LOGGER.addHandler(handler)
     try:
         yield
     finally:
-        _LOGGER.removeHandler(handler)
+        LOGGER.removeHandler(handler)
 
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        fields = getattr(record, _FIELDS, {})
+        fields = getattr(record, FIELDS, {})
         line = {"time": time, "level": record.levelname.lower(), "message": record.getMessage(), **fields}
         return json.dumps(line, ensure_ascii=False, default=str)
 
@@ -87,7 +69,7 @@ class _Json(logging.Formatter):
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
-        fields = dict(getattr(record, _FIELDS, {}))
+        fields = dict(getattr(record, FIELDS, {}))
         fields.pop("action", None)
         facts = " ".join(f"{key}={_plain(value)}" for key, value in fields.items())
         line = f"{time} {record.levelname.lower():7} {record.getMessage()}"

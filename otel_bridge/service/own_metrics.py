@@ -15,7 +15,7 @@ from otel_bridge.errors import (
     SourceUnreachable,
 )
 from otel_bridge.ledger import Lane, Reason
-from otel_bridge.service.observer import Observer
+from otel_bridge.pipeline.observer import Observer
 from otel_bridge.telemetry import catalogue as c
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from otel_bridge.exporter.destination import Signal
     from otel_bridge.ledger import SetAside, Window
     from otel_bridge.mapping.measurement import Measurement
-    from otel_bridge.service.delivery import Tally
+    from otel_bridge.pipeline.context import Tally
     from otel_bridge.signals import Delivery
     from otel_bridge.telemetry.meters import Meters
 

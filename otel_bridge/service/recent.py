@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_bridge.ledger import Lane
 from otel_bridge.mapping import conventions as c
-from otel_bridge.service.observer import Observer
+from otel_bridge.pipeline.observer import Observer
 from otel_bridge.signals import Delivery, Resource, Scope, Span, StatusCode
 
 if TYPE_CHECKING:

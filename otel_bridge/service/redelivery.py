@@ -15,14 +15,17 @@ from otel_bridge.errors import DestinationError, unforeseen
 from otel_bridge.exporter.protocol import Exporter, outcome_of
 from otel_bridge.ledger import Reason
 from otel_bridge.ledger.limits import ATTEMPTS_KEPT_MS
+from otel_bridge.pipeline.capacity import BATCH_RECORDS
+from otel_bridge.pipeline.context import Tally
+from otel_bridge.pipeline.family import Family, remote_span_of
+from otel_bridge.pipeline.fetch import Fetcher
+from otel_bridge.pipeline.identities import IdentityResolver
+from otel_bridge.pipeline.list import listings, work_of
+from otel_bridge.pipeline.pipeline import BATCH_BYTES, just
+from otel_bridge.pipeline.settling import Settling, linked
+from otel_bridge.pipeline.source import Failure
 from otel_bridge.receiver.budget import Priority
 from otel_bridge.receiver.models import Detail, Entry
-from otel_bridge.service.batches import BATCH_BYTES, BATCH_RECORDS, PATIENCE_S, raise_if_source_is_down
-from otel_bridge.service.delivery import Tally
-from otel_bridge.service.detail_stream import Failure
-from otel_bridge.service.identities import Family, IdentityResolver
-from otel_bridge.service.listings import listings
-from otel_bridge.service.settling import Settling, linked, remote_span_of
 from otel_bridge.service.standing import stood
 
 if TYPE_CHECKING:
@@ -32,8 +35,9 @@ if TYPE_CHECKING:
     from otel_bridge.mapping.identity import Identity
     from otel_bridge.mapping.mapper import Mapper
     from otel_bridge.mapping.options import TraceOptions
-    from otel_bridge.service.collection import Collection as Passes
-    from otel_bridge.service.source import Listing
+    from otel_bridge.pipeline.context import ProjectContext
+    from otel_bridge.pipeline.list import Listing
+    from otel_bridge.pipeline.pipeline import Pipeline
     from otel_bridge.signals import Outcome
 
 _NS_PER_MS: Final = 1_000_000
@@ -62,7 +66,8 @@ class Redelivery:
     """Delivers ``[from_ms, to_ms)`` of one project again; for one use.
 
     Args:
-        passes: The project's passes over past time: its ledger and its source, and the way for what is new.
+        context: The project's.
+        pipeline: Delivers what is new.
         mapper: Makes spans and log records.
         exporter: Delivers them.
         options: What may be set about traces.
@@ -72,7 +77,8 @@ class Redelivery:
 
     def __init__(  # noqa: PLR0913 - the rooms
         self,
-        passes: Passes,
+        context: ProjectContext,
+        pipeline: Pipeline,
         *,
         mapper: Mapper,
         exporter: Exporter,
@@ -80,19 +86,20 @@ class Redelivery:
         from_ms: int,
         to_ms: int,
     ) -> None:
-        self._passes = passes
-        self._project = passes.project
-        self._ledger = passes.ledger
+        self._context = context
+        self._pipeline = pipeline
+        self._project = context.project
+        self._ledger = context.ledger
         self._mapper = mapper
         self._exporter = exporter
         self._options = options
         self._range = (from_ms, to_ms)
-        memory = _Memory(passes.ledger)
+        memory = _Memory(context.ledger)
         self._settling = Settling(self._project, memory, options)
         self._resolver = IdentityResolver(
             self._project,
-            passes.ledger,
-            lambda log_id: passes.source.parent(log_id, Priority.BACKFILL),
+            context.ledger,
+            lambda log_id: context.source.parent(log_id, Priority.BACKFILL),
             memory=memory,
             options=options,
         )
@@ -109,7 +116,7 @@ class Redelivery:
             BridgeError: The source, a destination or the ledger did not do its part. ``report`` says how far
                 it came.
         """
-        async for part, listing in listings(self._passes, *self._range):
+        async for part, listing in listings(self._context, *self._range):
             await self._part(part, listing)
             self.report.reached_ms = part.to_ms
             on_part()
@@ -123,24 +130,29 @@ class Redelivery:
         forgotten = (await self._ledger.tool_calls(self._project, part.from_ms, part.to_ms)).forgotten
         new = [entry for entry in listing.entries if entry.id not in known]
         old = {entry.id for entry in new if _lies_in(entry, forgotten)}
-        await self._again([each for each in listing.entries if each.id in rows or each.id in old], rows)
+        again = [each for each in listing.entries if each.id in rows or each.id in old]
+        await self._again(part, replace(listing, entries=again), rows)
         first = replace(
             listing,
             entries=[entry for entry in new if entry.id not in old],
             unreadable=[] if forgotten else listing.unreadable,
         )
-        await self._passes.deliver_new(part, first, Priority.BACKFILL, self.report.first)
+        work = work_of(part, first)
+        work.tally = self.report.first
+        await self._pipeline.run(just(work))
 
-    async def _again(self, entries: Sequence[Entry], rows: Mapping[str, DeliveredRecord]) -> None:
-        passes = self._passes
-        async with passes.source.details(entries, Priority.BACKFILL, passes.crowd) as details:
-            while batch := await details.take(
-                BATCH_RECORDS, BATCH_BYTES, lambda: passes.clock.sleep(PATIENCE_S)
-            ):
-                raise_if_source_is_down(batch)
+    async def _again(self, part: Window, listing: Listing, rows: Mapping[str, DeliveredRecord]) -> None:
+        context = self._context
+        async with Fetcher(context) as fetcher:
+            fetcher.add(work_of(part, listing))
+            fetcher.end()
+            while (taken := await fetcher.take(BATCH_RECORDS, BATCH_BYTES)) is not None:
+                batch = taken.records
+                context.source.check_blame(batch, second=False)
                 self.report.left.update(each.reason.value for each in batch if isinstance(each, Failure))
                 await self._send([each for each in batch if isinstance(each, Detail)], rows)
-                passes.leave_if_stopped()
+                taken.release()
+                context.leave_if_stopped()
 
     async def _send(self, records: Sequence[Detail], rows: Mapping[str, DeliveredRecord]) -> None:
         identities = await self._identities(records, rows)
@@ -167,7 +179,7 @@ class Redelivery:
     async def _identities(
         self, records: Sequence[Detail], rows: Mapping[str, DeliveredRecord]
     ) -> dict[str, Identity]:
-        now_ms = self._passes.clock.now_ms()
+        now_ms = self._context.clock.now_ms()
         old = [record for record in records if record.id not in rows]
         resolution = await self._resolver.resolve(old, now_ms)
         identities = await self._resolver.settle(resolution, [each.id for each in old], now_ms)

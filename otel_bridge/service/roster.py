@@ -28,8 +28,10 @@ async def follow(state: Running, crew: Crew) -> None:
     if place is None:
         return
     roster = Roster(state, crew)
+    poll = state.settings.collect.poll_interval
+    every_s = LOOK_EVERY_S if poll == "auto" else min(LOOK_EVERY_S, poll / 1000)
     while True:
-        await state.clock.sleep(min(LOOK_EVERY_S, state.settings.collect.poll_interval / 1000))
+        await state.clock.sleep(every_s)
         await roster.take(await asyncio.to_thread(place.read))
 
 

@@ -15,11 +15,11 @@ from otel_bridge.errors import BridgeError
 from otel_bridge.exporter.otlp import OtlpExporter
 from otel_bridge.ledger import Lane, Ledger, ProjectStatus, open_ledger
 from otel_bridge.ledger.leases import SharedLedger
-from otel_bridge.service.assembly import ONCE_ATTEMPTS, Rooms, otlp_exporter, require_keys
+from otel_bridge.pipeline.observer import NO_OBSERVER, Observer, Observers
+from otel_bridge.service.assembly import ONCE_ATTEMPTS, ServiceContext, otlp_exporter, require_keys
 from otel_bridge.service.budgets import OrganisationBudgets
 from otel_bridge.service.crew import crewed, workers
 from otel_bridge.service.logs import event, tell_repeats
-from otel_bridge.service.observer import NOBODY, Observer, Observers
 from otel_bridge.service.own_telemetry import OwnTelemetry, own_telemetry
 from otel_bridge.service.renewals import tell_renewals, watched_files
 from otel_bridge.service.roster import follow
@@ -126,15 +126,15 @@ async def run(
             state.budgets = shared.by_project
             for project in state.projects:
                 state.health.begins_at(project, await ledger.watermark_ms(project, Lane.LIVE))
-            rooms = Rooms(
+            context = ServiceContext(
                 settings=settings,
                 ledger=for_workers(ledger),
                 exporter=sink,
                 clock=clock,
                 stop=stop,
-                observer=state.observer or NOBODY,
+                observer=state.observer or NO_OBSERVER,
             )
-            async with crewed(rooms, shared, telemetry=telemetry) as crew:
+            async with crewed(context, shared, telemetry=telemetry) as crew:
                 state.ledger = ledger
                 names = ", ".join(state.projects) or "no project yet"
                 event(logging.INFO, "started", f"otel-bridge {__version__} collects {names}")
@@ -180,7 +180,7 @@ async def run_once(settings: Settings, clock: Clock, exporter: Exporter | None =
             ) as each_worker,
         ):
             passes = [asyncio.create_task(worker.run_once()) for worker in each_worker]
-            await finish(passes, [worker.hand for worker in each_worker], stop)
+            await finish(passes, [worker.in_progress for worker in each_worker], stop)
             for worker, done in zip(each_worker, passes, strict=True):
                 error = None if done.cancelled() else done.exception()
                 if isinstance(error, BridgeError):

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from otel_bridge.ledger import Ledger
+    from otel_bridge.pipeline.observer import Observer
     from otel_bridge.receiver.budget import Budget
-    from otel_bridge.service.observer import Observer
     from otel_bridge.settings import Settings
     from otel_bridge.times import Clock
 
@@ -77,8 +77,9 @@ Serve = Callable[[Running], AbstractAsyncContextManager[None]]
 def running(settings: Settings, clock: Clock) -> Running:
     """The state of a service that has just started."""
     names = [project.name for project in settings.projects]
-    # Who polls seldom is behind by that much and well.
-    lag_ms = max(settings.http.lag_limit, _POLLS_BEHIND * settings.collect.poll_interval)
+    # A bridge that polls seldom is behind by that much and well.
+    poll = settings.collect.poll_interval
+    lag_ms = max(settings.http.lag_limit, 0 if poll == "auto" else _POLLS_BEHIND * poll)
     now_ms = clock.now_ms()
     limits = HealthLimits(lag_ms=lag_ms, grace_ms=settings.http.start_grace)
     return Running(settings, clock, now_ms, Health(names, limits, now_ms), Recent(names))

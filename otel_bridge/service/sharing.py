@@ -80,7 +80,6 @@ async def share_work(state: Running, ledger: SharedLedger, crew: Crew, stop: asy
         crew.workers,
         clock=state.clock,
         lease_s=state.settings.ledger.lease / 1000,
-        poll_interval_s=state.settings.collect.poll_interval / 1000,
         stop=stop,
     )
 

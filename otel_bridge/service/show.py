@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from otel_bridge.errors import RecordNotFound
 from otel_bridge.ledger import open_ledger
+from otel_bridge.pipeline.identities import IdentityResolver
 from otel_bridge.receiver.budget import Budget, Priority
 from otel_bridge.service.assembly import project_mapper, project_source, trace_options
-from otel_bridge.service.identities import IdentityResolver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
 
     from otel_bridge.ledger import DeliveredRecord, Ledger, Recollection, Settled
     from otel_bridge.mapping.identity import Identity
+    from otel_bridge.pipeline.source import ProjectSource
     from otel_bridge.receiver.models import Detail
-    from otel_bridge.service.source import ProjectSource
     from otel_bridge.settings import ProjectSettings, Settings
     from otel_bridge.signals import Delivery
     from otel_bridge.times import Clock

@@ -15,7 +15,7 @@ from otel_bridge.mapping.identity import (
     Rule,
     identify,
 )
-from otel_bridge.service.identities import LOOP_DEPTH
+from otel_bridge.pipeline.identities import LOOP_DEPTH
 
 if TYPE_CHECKING:
     from otel_bridge.ledger import DeliveredRecord, RemoteSpan

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from otel_bridge.errors import BridgeError
 from otel_bridge.ledger import open_ledger
+from otel_bridge.pipeline.context import Stopped
 from otel_bridge.service.assembly import ONCE_ATTEMPTS, otlp_exporter
-from otel_bridge.service.collection import Stopped
 from otel_bridge.service.comparison import Comparison, Repair
 from otel_bridge.service.crew import workers
 from otel_bridge.service.logs import event
@@ -74,7 +74,8 @@ async def verify(  # noqa: PLR0913, PLR0917 - the facts of one call
         try:
             async with workers(settings, ledger=ledger, exporter=sink, clock=clock, stop=stop) as each_worker:
                 for worker in each_worker:
-                    await _compare(worker, Comparison(worker.past, from_ms, to_ms, repair), stop, report)
+                    comparison = Comparison(worker.context, worker.once_pipeline(), from_ms, to_ms, repair)
+                    await _compare(worker, comparison, stop, report)
         finally:
             await sink.aclose()
             await ledger.close()
@@ -88,7 +89,7 @@ async def _compare(
     if stop.is_set():
         return
     task = asyncio.create_task(comparison.run())
-    await finish([task], [worker.hand], stop)
+    await finish([task], [worker.in_progress], stop)
     if task.cancelled():
         return
     try:

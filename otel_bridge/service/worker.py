@@ -1,16 +1,16 @@
-"""The loop of one project.
+"""The loops of one project: a pipeline for each lane, started again after what ends it.
 
-Contract: ``run`` ends soon after the stop event is set, with the batch in hand committed; ``run_once`` ends
-by itself. An error of the source or a destination ends neither the loop nor a record: the window stays open
-and is tried again.
+Contract: ``run`` ends soon after the stop event is set, with the batch in progress committed; ``run_once``
+ends by itself. An error of the source or the ledger ends neither a loop nor a record: the window stays open
+and is collected again. A destination's error ends not even the pipeline.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from otel_bridge.errors import (
     BridgeError,
@@ -22,269 +22,267 @@ from otel_bridge.errors import (
     unforeseen,
 )
 from otel_bridge.ledger import Lane
+from otel_bridge.pipeline.context import Stopped
+from otel_bridge.pipeline.lanes import Backfill, Live, rechecks, second_tries
+from otel_bridge.pipeline.pipeline import Pipeline, pause
 from otel_bridge.retry import Backoff
-from otel_bridge.service.claims import Claims
-from otel_bridge.service.collection import Collection, Stopped
-from otel_bridge.service.crowd import Crowd
 from otel_bridge.service.daily_check import DailyCheck
-from otel_bridge.service.delivery import Tally
-from otel_bridge.service.lanes import Backfill, Head, Rechecks, SecondTries
-from otel_bridge.service.logs import event
-from otel_bridge.service.observer import NOBODY, Observer
+from otel_bridge.telemetry.events import event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from otel_bridge.ledger import Ledger
-    from otel_bridge.service.delivery import BatchDelivery
-    from otel_bridge.service.source import ProjectSource
-    from otel_bridge.telemetry.tracing import Spans
-    from otel_bridge.times import Clock
+    from otel_bridge.pipeline.context import ProjectContext, Tally
+    from otel_bridge.pipeline.deliver import Deliverer, InProgress
+    from otel_bridge.pipeline.list import Work
+    from otel_bridge.pipeline.polling import PollInterval
 
-_PRUNE_EVERY_MS = 10 * 60_000
-_REFUSED_WAIT_S = 60.0
-_RENEWED_WAIT_S = 5.0
-_EDGE_MS = 1_000
-_SHORTEST_WAIT_S = 0.5
+    Step = Callable[[asyncio.Event | None], Awaitable[None]]
+    """Does what there is to do of a part; once the event is set, it only finishes what it has begun."""
+
+_PRUNE_EVERY_MS: Final = 10 * 60_000
+_REFUSED_WAIT_S: Final = 60.0
+_RENEWED_WAIT_S: Final = 5.0
+_EDGE_MS: Final = 1_000
+_SHORTEST_WAIT_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """What a project's loop needs to know; times in ms.
+    """What a project's loops need to know; times in ms.
 
     Attributes:
         start: Reads where a new ledger begins, given the present.
+        interval: How often new records are looked for.
+        backoff: How long to wait after a failure.
     """
 
-    project: str
     start: Callable[[int], int]
-    poll_interval_ms: int
+    interval: PollInterval
     recheck_ages_ms: tuple[int, ...]
     keep_ms: int
     verify_every_ms: int = 0
+    backoff: Backoff = field(default_factory=lambda: Backoff(first_s=1.0, most_s=60.0, attempts=None))
 
 
 class ProjectWorker:
     """Collects one project.
 
     Args:
+        context: The project's.
+        deliverer: Delivers batches.
         options: See there.
-        source: The project's side of the source.
-        delivery: Where batches go.
-        ledger: What is done.
-        clock: The time.
-        stop: Set when the service stops.
-        backoff: How long to wait after a failed pass.
-        observer: Hears what is done.
-        spans: Makes the bridge's own spans.
-        crowd: Of all passes in this process; None where it is alone.
     """
 
-    def __init__(  # noqa: PLR0913 - the rooms
-        self,
-        options: WorkerOptions,
-        *,
-        source: ProjectSource,
-        delivery: BatchDelivery,
-        ledger: Ledger,
-        clock: Clock,
-        stop: asyncio.Event,
-        backoff: Backoff | None = None,
-        observer: Observer = NOBODY,
-        spans: Spans | None = None,
-        crowd: Crowd | None = None,
-    ) -> None:
+    def __init__(self, context: ProjectContext, deliverer: Deliverer, options: WorkerOptions) -> None:
+        self._context = context
         self._options = options
-        self._ledger = ledger
-        self._clock = clock
-        self._stop = stop
-        self._observer = observer
-        self._backoff = backoff or Backoff(first_s=1.0, most_s=60.0, attempts=None)
-        claims, crowd = Claims(), crowd or Crowd()
-        live, past = (
-            Collection(
-                options.project,
-                source=source,
-                delivery=each,
-                ledger=ledger,
-                clock=clock,
-                recheck_ages_ms=options.recheck_ages_ms,
-                claims=claims,
-                stop=stop,
-                observer=observer,
-                spans=spans,
-                crowd=crowd,
-            )
-            for each in (delivery, delivery.unmeasured())
-        )
-        self._live = live
-        self._collections = (live, past)
-        self.hand = delivery.hand
-        self._head = Head(live, options.start)
-        self._rechecks = Rechecks(live, Lane.LIVE)
-        self._second_tries = SecondTries(live)
-        self._backfill = Backfill(past)
-        self._backfill_rechecks = Rechecks(past, Lane.BACKFILL)
-        self._daily_check = DailyCheck(past, options.verify_every_ms)
+        self._deliverer = deliverer
+        self._past_deliverer = deliverer.for_past_time()
+        # A lane has a pipeline of its own, so that none waits for another one.
+        self._head_pipeline = self._pipeline(deliverer)
+        self._recheck_pipeline = self._pipeline(deliverer)
+        self._past_pipeline = self._pipeline(self._past_deliverer)
+        self._live = Live(context, options.start, max(options.recheck_ages_ms, default=0))
+        self._backfill = Backfill(context)
+        self._daily_check = DailyCheck(context, self.once_pipeline(), options.verify_every_ms)
         self._pruned_ms: int | None = None
+
+    @property
+    def context(self) -> ProjectContext:
+        """The project's."""
+        return self._context
 
     @property
     def project(self) -> str:
         """The project's name."""
-        return self._options.project
+        return self._context.project
 
     @property
-    def past(self) -> Collection:
-        """Passes over past time, which make no measurements."""
-        return self._collections[1]
+    def interval(self) -> PollInterval:
+        """How often new records are looked for."""
+        return self._options.interval
+
+    @property
+    def in_progress(self) -> InProgress:
+        """What a stop waits for."""
+        return self._deliverer.in_progress
 
     @property
     def tally(self) -> Tally:
         """What became of records so far."""
-        total = Tally()
-        for collection in self._collections:
-            total.add(collection.tally)
-        return total
+        return self._context.tally
+
+    def once_pipeline(self) -> Pipeline:
+        """A pipeline over past time, which makes no measurements, and ends when a destination fails."""
+        return Pipeline(self._context, self._past_deliverer, self._options.recheck_ages_ms)
 
     async def run(self) -> None:
         """Collect until the stop event is set. What happens now waits for nothing that happened before."""
-        await asyncio.gather(*(self._until_stopped(step) for step in self.steps.values()))
+        idle_s = self._options.interval.idle_s
+        await asyncio.gather(
+            self._until_stopped(self._poll_on, 0.0),
+            *(self._until_stopped(step, idle_s) for name, step in self.steps.items() if name != "head"),
+        )
 
     @property
-    def steps(self) -> dict[str, Callable[[], Awaitable[bool]]]:
-        """What there is to do, by name and the most urgent first, each as a step that says if there is more.
-
-        For whoever shares the work out; ``run`` makes them all.
-        """
+    def steps(self) -> dict[str, Step]:
+        """What there is to do, by name and the most urgent first, for replicas that share it out."""
         return {
-            "head": self._head_step,
-            "recheck": self._recheck_step,
-            "backfill": self._backfill_step,
-            "verify": self._daily_check.step,
+            "head": self._head,
+            "recheck": self._recheck,
+            "backfill": self._collect_past,
+            "verify": self._verify,
         }
 
     async def run_once(self) -> Tally:
-        """Collect everything up to the present, and every re-check that is due.
+        """Collect everything up to the present, every re-check that is due, and try what was set aside.
 
         Raises:
             BridgeError: The source or a destination did not do its part; what was committed stays.
         """
-        until_ms = self._live.now_ms()
-        return await self._to_the_end(lambda: self._once_step(until_ms))
+        context = self._context
+        until_ms = context.now_ms()
 
-    async def run_backfill(self, on_step: Callable[[], Awaitable[None]]) -> Tally:
+        async def collect() -> None:
+            live = self._pipeline(self._deliverer, patient=False)
+            past = self._pipeline(self._past_deliverer, patient=False)
+            await live.run(self._live.works(until_ms=until_ms))
+            await live.run(rechecks(context, Lane.LIVE, now_ms=until_ms, patient=False))
+            await past.run(rechecks(context, Lane.BACKFILL, now_ms=until_ms, patient=False))
+            await self._try_again(live)
+
+        return await self._to_the_end(collect)
+
+    async def run_backfill(self, on_part: Callable[[], Awaitable[None]]) -> Tally:
         """Collect what is planned in the backfill lane, and nothing else.
 
         Args:
-            on_step: Called after each part.
+            on_part: Called after each part.
 
         Raises:
             BridgeError: As ``run_once``.
         """
 
-        async def step() -> bool:
-            more = await self._backfill.step()
-            await on_step()
-            return more
+        async def done(_: Work) -> None:
+            await on_part()
 
-        return await self._to_the_end(step)
+        async def collect() -> None:
+            pipeline = Pipeline(
+                self._context, self._past_deliverer, self._options.recheck_ages_ms, on_done=done
+            )
+            await pipeline.run(self._backfill.works())
+            await on_part()
+
+        return await self._to_the_end(collect)
 
     # ── steps ────────────────────────────────────────────────────────────────────────────────────────
-    async def _head_step(self) -> bool:
-        await self._live.batches.settle()
-        more = await self._head.step(self._live.now_ms())
-        # An idle backfill must not clear the error that a person should see, so only this lane says so.
-        await self._ledger.note_success(self.project, self._clock.now_ms())
-        if not more:
-            self._observer.polled(self.project, self._clock.now_ms())
-        return more
+    def _pipeline(self, deliverer: Deliverer, *, patient: bool = True) -> Pipeline:
+        """A pipeline of the live lane, or of past time; a patient one waits for its destination."""
+        on_trouble = self.failed if patient else None
+        on_done = self._live_done if deliverer is self._deliverer else None
+        return Pipeline(self._context, deliverer, self._options.recheck_ages_ms, on_trouble, on_done)
 
-    async def _recheck_step(self) -> bool:
-        await self._live.batches.settle()
-        more = await self._rechecks.step(self._live.now_ms(), patient=True)
-        await self._second_tries.step()
+    async def _poll_on(self, drain: asyncio.Event | None = None) -> None:
+        await self._head_pipeline.run(self._live.works(self._options.interval, polls_on=True), drain)
+
+    async def _head(self, drain: asyncio.Event | None = None) -> None:
+        await self._head_pipeline.run(self._live.works(self._options.interval), drain)
+
+    async def _recheck(self, drain: asyncio.Event | None = None) -> None:
+        await self._recheck_pipeline.run(rechecks(self._context, Lane.LIVE, patient=True), drain)
+        await self._recheck_pipeline.run(second_tries(self._context), drain)
         await self._prune()
-        return more
 
-    async def _backfill_step(self) -> bool:
-        await self.past.batches.settle()
-        more = await self._backfill.step()
-        rechecked = await self._backfill_rechecks.step(self.past.now_ms(), patient=True)
-        return more or rechecked
+    async def _collect_past(self, drain: asyncio.Event | None = None) -> None:
+        await self._past_pipeline.run(self._backfill.works(), drain)
+        await self._past_pipeline.run(rechecks(self._context, Lane.BACKFILL, patient=True), drain)
 
-    async def _once_step(self, until_ms: int) -> bool:
-        headed = await self._head.step(until_ms)
-        rechecked = await self._rechecks.step(until_ms, patient=False)
-        again = await self._backfill_rechecks.step(until_ms, patient=False)
-        await self._second_tries.step()
+    async def _verify(self, drain: asyncio.Event | None = None) -> None:
+        del drain
+        await self._daily_check.step()
+
+    async def _try_again(self, live: Pipeline) -> None:
+        """Second tries that are due, and those that wait for a bounded time, until there are none."""
+        context = self._context
+        await live.run(second_tries(context))
+        while await self._some_wait() and not context.stop.is_set():
+            await pause(context, 1.0)
+            await live.run(second_tries(context))
         await self._prune()
-        return headed or rechecked or again
+
+    async def _some_wait(self) -> bool:
+        aside = await self._context.ledger.set_aside(self.project)
+        return any(each.reason.is_waiting for each in aside)
+
+    async def _live_done(self, work: Work) -> None:
+        """An idle backfill must not clear the error that a person should see, so only the live lane does."""
+        context = self._context
+        if work.window is not None and work.window.passes == 0:
+            await context.ledger.note_success(self.project, context.clock.now_ms())
+            if work.reaches_present:
+                context.observer.polled(self.project, context.clock.now_ms())
 
     # ── loops ────────────────────────────────────────────────────────────────────────────────────────
-    async def _until_stopped(self, step: Callable[[], Awaitable[bool]]) -> None:
+    async def _until_stopped(self, step: Step, idle_s: float) -> None:
+        context = self._context
         failures = 0
-        while not self._stop.is_set():
-            started_s = self._clock.monotonic_s()
+        while not context.stop.is_set():
+            started_s = context.clock.monotonic_s()
             try:
-                more = await step()
+                await step(None)
             except Stopped:
                 return
-            except BridgeError as error:
-                failures += 1
-                await self._failed(error, failures)
-                continue
             except Exception as error:  # noqa: BLE001 - one project's surprise must not end the service
-                failures += 1
-                await self._failed(unforeseen(error), failures)
+                # A pipeline that had gone well for longer than the longest wait begins to count anew.
+                calm = context.clock.monotonic_s() - started_s > self._options.backoff.most_s
+                failures = 1 if calm else failures + 1
+                await pause(context, await self.failed(error, failures))
                 continue
             failures = 0
-            if not more:
-                spent_s = self._clock.monotonic_s() - started_s
-                await self._pause(max(0.0, self._options.poll_interval_ms / 1000 - spent_s))
+            spent_s = context.clock.monotonic_s() - started_s
+            await pause(context, max(0.0, idle_s - spent_s))
 
-    async def _to_the_end(self, step: Callable[[], Awaitable[bool]]) -> Tally:
+    async def _to_the_end(self, collect: Callable[[], Awaitable[None]]) -> Tally:
+        context = self._context
         try:
-            while await step():
-                pass
-            while await self._second_tries.waiting() and not self._stop.is_set():
-                await self._pause(1.0)
-                await self._second_tries.step()
+            await collect()
         except Stopped:
             return self.tally
         except BridgeError as error:
             await self._note(error)
             raise
-        await self._ledger.note_success(self.project, self._clock.now_ms())
-        self._observer.polled(self.project, self._clock.now_ms())
+        await context.ledger.note_success(self.project, context.clock.now_ms())
+        context.observer.polled(self.project, context.clock.now_ms())
         return self.tally
 
     async def _prune(self) -> None:
-        now_ms = self._clock.now_ms()
+        context = self._context
+        now_ms = context.clock.now_ms()
         if self._pruned_ms is None or abs(now_ms - self._pruned_ms) >= _PRUNE_EVERY_MS:
             self._pruned_ms = now_ms
             # The next new window lists the watermark's millisecond again, and one that was interrupted has
             # delivered beyond it: of neither may an id be forgotten, however old it is.
-            watermark_ms = await self._ledger.watermark_ms(self.project, Lane.LIVE)
+            watermark_ms = await context.ledger.watermark_ms(self.project, Lane.LIVE)
             if watermark_ms is not None:
                 before_ms = min(now_ms - self._options.keep_ms, watermark_ms - _EDGE_MS)
-                await self._ledger.prune(self.project, before_ms, now_ms)
+                await context.ledger.prune(self.project, before_ms, now_ms)
 
-    async def _failed(self, error: BridgeError, failures: int) -> None:
-        await self._pause(await self.failed(error, failures))
-
-    async def failed(self, error: BridgeError, failures: int) -> float:
-        """Note and log that a step failed.
+    # ── trouble ──────────────────────────────────────────────────────────────────────────────────────
+    async def failed(self, raised: Exception, failures: int) -> float:
+        """Note and log that a pipeline failed, or that its destination does not take a batch.
 
         Args:
-            error: Why.
+            raised: Why.
             failures: How often in a row, this time included.
 
         Returns:
             Seconds to wait before the next try.
         """
+        error = raised if isinstance(raised, BridgeError) else unforeseen(raised)
         await self._note(error)
         asked = error.retry_after_s if isinstance(error, (SourceBusy, DestinationUnavailable)) else None
-        wait_s = self._backoff.wait_s(failures, asked) or 0
+        wait_s = self._options.backoff.wait_s(failures, asked) or 0
         if isinstance(error, SourceRefused):
             # A person has to change something; asking more often would only cost budget.
             wait_s = _REFUSED_WAIT_S
@@ -306,17 +304,9 @@ class ProjectWorker:
         return wait_s
 
     async def _note(self, error: BridgeError) -> None:
-        self._observer.poll_failed(self.project, error, self._clock.now_ms())
+        context = self._context
+        context.observer.poll_failed(self.project, error, context.clock.now_ms())
         try:
-            await self._ledger.note_error(self.project, str(error), self._clock.now_ms())
+            await context.ledger.note_error(self.project, str(error), context.clock.now_ms())
         except BridgeError as second:
             event(logging.ERROR, "ledger_failed", str(second), project=self.project)
-
-    async def _pause(self, seconds: float) -> None:
-        """Sleep, or return as soon as the service stops."""
-        sleeping = asyncio.create_task(self._clock.sleep(seconds))
-        stopping = asyncio.create_task(self._stop.wait())
-        _, pending = await asyncio.wait({sleeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
@@ -202,10 +202,41 @@ def _rising(value: int) -> int:
 
 PositiveDurationMs = Annotated[int, BeforeValidator(_duration), AfterValidator(_rising)]
 
+AUTO: Final = "auto"
+MOST_CONCURRENCY: Final = 256
+
+
+def _auto_or_duration(value: object) -> str | int:
+    if isinstance(value, str) and value.strip().lower() == AUTO:
+        return AUTO
+    return _rising(_duration(value))
+
+
+def _auto_or_concurrency(value: object) -> object:
+    if isinstance(value, str):
+        text = value.strip()
+        if text.lower() == AUTO:
+            return AUTO
+        if not (text.isascii() and text.isdecimal()):
+            raise ValueError("a number")
+        value = int(text)
+    if isinstance(value, int) and not 1 <= value <= MOST_CONCURRENCY:
+        raise ValueError("a number in its bounds")
+    return value
+
+
+AutoDurationMs = Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_duration)]
+"""A duration in ms, or ``auto``."""
+AutoConcurrency = Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_concurrency)]
+"""A number of requests in flight, or ``auto``."""
+
 
 def takes_duration(field: FieldInfo) -> bool:
     """Whether a field is a duration, written such as ``5s`` and held in ms."""
     validators = [*field.metadata]
     for part in get_args(field.annotation):  # an optional one has its validators inside
         validators += getattr(part, "__metadata__", ())
-    return any(isinstance(each, BeforeValidator) and each.func is _duration for each in validators)
+    return any(
+        isinstance(each, BeforeValidator) and each.func in {_duration, _auto_or_duration}
+        for each in validators
+    )

@@ -14,6 +14,8 @@ from otel_bridge.mapping.options import ContentCapture, GroupBy, Unsampled
 from otel_bridge.receiver.models import Filter
 from otel_bridge.settings.kinds import (
     Ages,
+    AutoConcurrency,
+    AutoDurationMs,
     BaseUrl,
     DurationMs,
     HostNames,
@@ -80,8 +82,8 @@ class ProjectSettings(Section):
     detail: Annotated[DetailPolicy | None, Lower, Variable(None, "all, failed or none")] = Field(
         None, description="As `collect.detail`."
     )
-    concurrency: Annotated[int | None, Variable(None, "a number from 1 to 256")] = Field(
-        None, ge=1, le=256, description="As `collect.concurrency`."
+    concurrency: Annotated[AutoConcurrency | None, Variable(None, "auto or a number from 1 to 256")] = Field(
+        None, description="As `collect.concurrency`."
     )
     service_name: Annotated[
         str | None, ServiceName, Variable(None, "a name; may hold {toolkit} and {project}")
@@ -118,8 +120,12 @@ class CollectSettings(Section):
             "a past time such as 2026-04-17T10:00:00Z or an age such as 36h, at most 400 days ago",
         ),
     ] = Field("1h", description="Where a new ledger begins: an age or a time.")
-    poll_interval: Annotated[PositiveDurationMs, Variable("OTEL_BRIDGE_POLL_INTERVAL", _DURATION)] = Field(
-        _written("5s"), description="How often new records are looked for."
+    poll_interval: Annotated[
+        AutoDurationMs, Variable("OTEL_BRIDGE_POLL_INTERVAL", "auto or a duration such as 5s, 2m or 1h")
+    ] = Field(
+        "auto",
+        description="How often new records are looked for. `auto`: every second while list requests take "
+        "less than 5 % of the share, else up to every 5 s.",
     )
     recheck: Annotated[Ages, Variable("OTEL_BRIDGE_RECHECK", "ages that rise, such as 30s,2m,10m,1h")] = (
         Field(
@@ -139,8 +145,12 @@ class CollectSettings(Section):
             description="The share of the organisation's request budget that the bridge may use.",
         )
     )
-    concurrency: Annotated[int, Variable("OTEL_BRIDGE_CONCURRENCY", "a number from 1 to 256")] = Field(
-        16, ge=1, le=256, description="Detail requests in flight, per project."
+    concurrency: Annotated[
+        AutoConcurrency, Variable("OTEL_BRIDGE_CONCURRENCY", "auto or a number from 1 to 256")
+    ] = Field(
+        "auto",
+        description="Detail requests in flight, per project. `auto`: as many as the share needs at the "
+        "latency that is seen, from 4 to 128.",
     )
     parent_wait: Annotated[DurationMs, Variable("OTEL_BRIDGE_PARENT_WAIT", _DURATION)] = Field(
         _written("30s"),

@@ -13,7 +13,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import Status, StatusCode, get_current_span
+from opentelemetry.trace import Status, StatusCode, get_current_span, use_span
 
 from otel_bridge import __version__
 from otel_bridge.errors import BridgeError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import Span
 
 _END_S: Final = 1.5
 
@@ -40,8 +41,24 @@ class Facts(Protocol):
         ...
 
 
+class LongSpan:
+    """A span that lasts over several steps, which may belong to several tasks. This one does nothing."""
+
+    def current(self) -> AbstractContextManager[object]:
+        """Spans made inside the block stand below it, and events of the log name it."""
+        return nullcontext()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """It is over; with ``error`` because of that. Twice does no harm."""
+
+
 class Spans:
-    """Makes no spans: what the service has where nobody wants any."""
+    """Makes no spans: what the service has where own traces are not wanted."""
+
+    def begin(self, name: str, **facts: SpanValue) -> LongSpan:
+        """A span for a window, from its listing to its commit; the caller ends it. As ``span``."""
+        del name, facts
+        return _NO_SPAN
 
     def span(self, name: str, **facts: SpanValue) -> AbstractContextManager[Facts]:
         """A span around a step, below the one around it.
@@ -63,6 +80,20 @@ class _Nothing:
 
 
 _NOTHING: Final = _Nothing()
+_NO_SPAN: Final = LongSpan()
+
+
+class _OwnLongSpan(LongSpan):
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def current(self) -> AbstractContextManager[object]:
+        return use_span(self._span, end_on_exit=False, record_exception=False, set_status_on_exception=False)
+
+    def end(self, error: BaseException | None = None) -> None:
+        if error is not None:
+            _note_failure(self._span, error)
+        self._span.end()
 
 
 class OwnSpans(Spans):
@@ -83,6 +114,11 @@ class OwnSpans(Spans):
         self._provider.add_span_processor(BatchSpanProcessor(exporter, meter_provider=meters))
         self._tracer = self._provider.get_tracer(c.SCOPE_NAME, __version__)
 
+    def begin(self, name: str, **facts: SpanValue) -> LongSpan:
+        """See `Spans.begin`."""
+        attributes = {f"otel_bridge.{key}": value for key, value in facts.items()}
+        return _OwnLongSpan(self._tracer.start_span(name, attributes=attributes))
+
     @contextmanager
     def span(self, name: str, **facts: SpanValue) -> Iterator[Facts]:
         """See `Spans.span`. An error that leaves it makes its status."""
@@ -93,15 +129,19 @@ class OwnSpans(Spans):
             try:
                 yield span
             except Exception as error:
-                # The text of an error nobody foresaw may hold a payload.
-                said = str(error) if isinstance(error, BridgeError) else None
-                span.set_attribute(c.ERROR_TYPE, type(error).__name__)
-                span.set_status(Status(StatusCode.ERROR, said))
+                _note_failure(span, error)
                 raise
 
     def close(self) -> None:
         """See `Spans.close`."""
         ended_within(_END_S, self._provider.shutdown, self._exporter.shutdown)
+
+
+def _note_failure(span: Span, error: BaseException) -> None:
+    # Only the bridge's own errors have a text that holds no payload.
+    said = str(error) if isinstance(error, BridgeError) else None
+    span.set_attribute(c.ERROR_TYPE, type(error).__name__)
+    span.set_status(Status(StatusCode.ERROR, said))
 
 
 def current_ids() -> tuple[str, str] | None:

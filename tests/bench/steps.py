@@ -26,10 +26,10 @@ from otel_bridge.mapping.identity import identify
 from otel_bridge.mapping.mapper import Mapper
 from otel_bridge.mapping.masking import Masker
 from otel_bridge.mapping.options import MappingOptions
+from otel_bridge.pipeline.identities import IdentityResolver
 from otel_bridge.receiver.budget import Budget
 from otel_bridge.receiver.client import LogsClient
 from otel_bridge.receiver.models import Detail
-from otel_bridge.service.identities import IdentityResolver
 from otel_bridge.times import SystemClock
 
 if TYPE_CHECKING:

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, cast
 from processes import HERE, at_most, server
 
 from otel_bridge.ledger import open_ledger
+from otel_bridge.pipeline.observer import NO_OBSERVER
 from otel_bridge.service.assembly import otlp_exporter
 from otel_bridge.service.crew import workers
-from otel_bridge.service.observer import NOBODY
 from otel_bridge.service.own_telemetry import own_telemetry
 from otel_bridge.settings import load
 from otel_bridge.times import SystemClock
@@ -37,7 +37,7 @@ from otel_bridge.web.app import Measured
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_bridge.service.observer import Observer
+    from otel_bridge.pipeline.observer import Observer
     from otel_bridge.service.own_telemetry import OwnTelemetry
 
 SCRAPE_EVERY_S = 5.0
@@ -94,7 +94,9 @@ async def collect(base_url: str, sink: str, kind: str) -> float:
         await ledger.open()
         async with own_telemetry(settings) as telemetry:
             timed = Timed(telemetry.observer)
-            told = {"with": telemetry.observer, "without": NOBODY, "timed": cast("Observer", timed)}[kind]
+            told = {"with": telemetry.observer, "without": NO_OBSERVER, "timed": cast("Observer", timed)}[
+                kind
+            ]
             exporter = otlp_exporter(settings, clock, attempts=5, observer=told)
             scraping = asyncio.create_task(scrape(telemetry, timed)) if kind == "timed" else None
             async with workers(

@@ -169,6 +169,18 @@ class Queue:
                 "The queue of work ended by itself, most likely because its connection was lost"
             )
 
+    async def others_wait(self) -> bool:
+        """Whether a job waits that this replica could do, if one of its turns ended.
+
+        Raises:
+            LedgerError: The database can't be used (now).
+        """
+        own = {self.queues["head"], self.queues["rest"]}
+        try:
+            return any(job.queue in own for job in await self._jobs("todo"))
+        except (psycopg.Error, ProcrastinateException) as error:
+            raise self._explained(error) from None
+
     async def _turn(self, project: str, part: str) -> None:
         try:
             await self._turns.take(project, part)

@@ -47,7 +47,6 @@ class Replica:
         workers: By project; their ledger is ``turns.guarded``. May change while it runs.
         clock: The time.
         lease_s: How long a lease holds unless it is renewed, in seconds.
-        poll_interval_s: How often new records are looked for, in seconds.
         stop: Set when the service stops.
     """
 
@@ -59,7 +58,6 @@ class Replica:
         *,
         clock: Clock,
         lease_s: float,
-        poll_interval_s: float,
         stop: asyncio.Event,
     ) -> None:
         self.name = replica_name()
@@ -71,7 +69,7 @@ class Replica:
             clock=clock,
             holder=self.name,
             lease_s=lease_s,
-            poll_interval_s=poll_interval_s,
+            others_wait=self._others_wait,
             stop=stop,
         )
         self._queue = Queue(
@@ -83,6 +81,9 @@ class Replica:
             # Not before its leases have run out, or who takes its jobs finds them held.
             silent_s=lease_s * 1.25,
         )
+
+    async def _others_wait(self) -> bool:
+        return await self._queue.others_wait()
 
     async def run(self, others: Callable[[Sequence[ReplicaStatus]], Awaitable[None]]) -> None:
         """Take turns until the service stops.

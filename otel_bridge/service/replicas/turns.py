@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
-from otel_bridge.errors import BridgeError, LeaseLost, unforeseen
-from otel_bridge.service.collection import Stopped
+from otel_bridge.errors import BridgeError, LeaseLost
+from otel_bridge.pipeline.context import Stopped
 from otel_bridge.service.logs import event
 from otel_bridge.service.replicas.parts import BY_NAME
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from otel_bridge.times import Clock
 
 TURN_S: Final = 10.0
-"""After so long, in seconds, a turn ends between two steps although there is more: others wait as well."""
+"""So often, in seconds, a turn that lasts looks whether others need it; then it finishes what is listed."""
 
 _lease: ContextVar[Lease | None] = ContextVar("_lease", default=None)
 
@@ -41,7 +42,7 @@ class Turns:
         clock: The time.
         holder: This replica's name, other for each process.
         lease_s: How long a lease holds unless it is renewed, in seconds.
-        poll_interval_s: When a part that found nothing more is looked at again.
+        others_wait: Whether work waits that this replica could do, if a turn of it ended.
         stop: Set when the service stops.
     """
 
@@ -53,7 +54,7 @@ class Turns:
         clock: Clock,
         holder: str,
         lease_s: float,
-        poll_interval_s: float,
+        others_wait: Callable[[], Awaitable[bool]],
         stop: asyncio.Event,
     ) -> None:
         self._ledger = ledger
@@ -61,7 +62,7 @@ class Turns:
         self._clock = clock
         self._holder = holder
         self._lease_s = lease_s
-        self._poll_interval_s = poll_interval_s
+        self._others_wait = others_wait
         self._stop = stop
         self._held: set[Lease] = set()
 
@@ -95,31 +96,55 @@ class Turns:
                 await asyncio.shield(self._ledger.release([lease], due_in_s, failures))
 
     async def _work(self, worker: ProjectWorker, lease: Lease) -> tuple[float, int]:
-        """Make steps.
+        """Do the part's work until there is no more of it, or others need the turn.
 
         Returns:
-            When there may be something to do again, in seconds, and how many passes in a row have failed.
+            When there may be something to do again, in seconds, and how many failures there were in a row.
         """
-        step = worker.steps[lease.scope]
         started_s = self._clock.monotonic_s()
-        failures = lease.failures
+        drain = asyncio.Event()
+        watching = asyncio.create_task(self._drain_when_needed(drain, lease))
         try:
-            while await step():
-                failures = 0
-                if self._clock.monotonic_s() - started_s >= TURN_S or lease not in self._held:
-                    return 0.0, 0
+            await worker.steps[lease.scope](drain)
         except Stopped:
-            return 0.0, failures
+            return 0.0, lease.failures
         except LeaseLost as error:
             self._lost(lease, error)
-            return 0.0, failures
-        except BridgeError as error:
-            return await worker.failed(error, failures + 1), failures + 1
+            return 0.0, lease.failures
         except Exception as error:  # noqa: BLE001 - one project's surprise must not end the service
-            return await worker.failed(unforeseen(error), failures + 1), failures + 1
+            return await worker.failed(error, lease.failures + 1), lease.failures + 1
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+        if drain.is_set():
+            return 0.0, 0
         idle_s = BY_NAME[lease.scope].idle_s
-        spent_s = self._clock.monotonic_s() - started_s
-        return (max(0.0, self._poll_interval_s - spent_s) if idle_s is None else idle_s), 0
+        if idle_s is None:
+            interval = worker.interval
+            idle_s = interval.seconds if BY_NAME[lease.scope].urgent else interval.idle_s
+        return max(0.0, idle_s - (self._clock.monotonic_s() - started_s)), 0
+
+    async def _drain_when_needed(self, drain: asyncio.Event, lease: Lease) -> None:
+        """Set ``drain`` once others need the turn: a turn that nothing waits for goes on as it is."""
+        while not drain.is_set():
+            await self._clock.sleep(TURN_S)
+            try:
+                needed = lease not in self._held or await self._others_wait() or await self._has_most(lease)
+            except BridgeError:
+                needed = True  # the ledger is away: the next turn finds out
+            if needed:
+                drain.set()
+
+    async def _has_most(self, lease: Lease) -> bool:
+        """Whether another replica that could take the part has two turns less than this one."""
+        turns = Counter(each.lease.holder for each in await self._ledger.leases())
+        return any(
+            turns[each.name] + 2 <= turns[self._holder]
+            for each in await self._ledger.replicas()
+            if each.name != self._holder
+            and each.silent_ms < self._lease_s * 1000
+            and lease.project in each.projects
+        )
 
     def _lost(self, lease: Lease, error: LeaseLost) -> None:
         self._held.discard(lease)

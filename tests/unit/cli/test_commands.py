@@ -121,7 +121,7 @@ def test_show_explains_the_trace(around: Surroundings, capsys: pytest.CaptureFix
 def test_config_can_be_used_as_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["config"]) == 0
     document = yaml.safe_load(capsys.readouterr().out)
-    assert document["collect"]["poll_interval"] == "5s"
+    assert document["collect"]["poll_interval"] == "auto"
     assert run(["config", "--schema"]) == 0
     assert json.loads(capsys.readouterr().out)["type"] == "object"
 

@@ -14,10 +14,11 @@ import pytest
 from pydantic import SecretStr
 
 from otel_bridge.emulator import EmulatorOptions, LogStore, create_app
+from otel_bridge.pipeline.concurrency import Concurrency
+from otel_bridge.pipeline.source import ProjectSource
 from otel_bridge.receiver.budget import RESERVE, Budget
 from otel_bridge.receiver.client import LogsClient
 from otel_bridge.retry import Backoff
-from otel_bridge.service.source import ProjectSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -94,7 +95,7 @@ async def _collecting(
                 backoff=Backoff(first_s=0.1, attempts=3),
                 transport=organisation,
             )
-            bridge.source = ProjectSource(bridge.client, (), "all", 8)
+            bridge.source = ProjectSource(bridge.client, (), "all", Concurrency(8))
             bridge.worker = bridge.new_worker()
         running = [asyncio.create_task(bridge.worker.run()) for bridge in bridges]
         try:

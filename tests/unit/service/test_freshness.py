@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from live_simulation import LATENESS, POLL_S, simulate
 
 from otel_bridge.ledger import Lane, Window
-from otel_bridge.service import planner
+from otel_bridge.pipeline import windows
 
 
 @pytest.mark.parametrize("lateness", LATENESS)
@@ -58,8 +58,8 @@ def test_a_look_back_stays_within_open_windows_and_within_a_pass(
         least = behind[at].to_ms
     else:
         least = 10**6
-    from_ms = planner.look_back(own, behind)
-    assert max(least, watermark - planner.LOOK_BACK_MS) <= from_ms <= watermark
+    from_ms = windows.look_back(own, behind)
+    assert max(least, watermark - windows.LOOK_BACK_MS) <= from_ms <= watermark
     # Where records come evenly it fits a pass; bursts are listed again without it.
     used = [each for each in behind if each.from_ms >= least]
     total_ms = watermark - least
@@ -72,10 +72,10 @@ def test_a_look_back_stays_within_open_windows_and_within_a_pass(
 def test_a_quiet_project_looks_back_as_far_as_it_goes() -> None:
     behind = row(0, [5_000] * 12, [0] * 12)
     own = Window("p", Lane.LIVE, 60_000, 65_000)
-    assert planner.look_back(own, behind) == 60_000 - planner.LOOK_BACK_MS
+    assert windows.look_back(own, behind) == 60_000 - windows.LOOK_BACK_MS
 
 
 def test_nothing_behind_is_nothing_to_look_back_to() -> None:
     own = Window("p", Lane.LIVE, 60_000, 65_000)
-    assert planner.look_back(own, []) == 60_000
-    assert planner.look_back(own, row(0, [5_000], [3])) == 60_000  # it does not adjoin
+    assert windows.look_back(own, []) == 60_000
+    assert windows.look_back(own, row(0, [5_000], [3])) == 60_000  # it does not adjoin

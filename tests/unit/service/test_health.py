@@ -22,7 +22,7 @@ from otel_bridge.errors import (
 )
 from otel_bridge.exporter.blocks import Block
 from otel_bridge.ledger import Lane, Window
-from otel_bridge.service.delivery import Tally
+from otel_bridge.pipeline.context import Tally
 from otel_bridge.service.health import Health, HealthLimits
 from otel_bridge.service.reasons import FOLLOWS, TO_DO, TRIED_AGAIN, WRONG_ADDRESS, Code, Reason
 

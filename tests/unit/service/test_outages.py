@@ -122,7 +122,10 @@ def scene_of(tmp_path: Path) -> Callable[[int], Scene]:
     def make(projects: int) -> Scene:
         path = tmp_path / "bridge.yaml"
         each = "".join(f"\n  - {{name: p{n}, api_key: ak_{n}}}" for n in range(projects))
-        path.write_text(f"projects:{each}\nexport: {{signals: traces}}\nhttp: {{listen: 127.0.0.1:0}}\n")
+        path.write_text(
+            f"projects:{each}\ncollect: {{poll_interval: 5s}}\n"
+            "export: {signals: traces}\nhttp: {listen: 127.0.0.1:0}\n"
+        )
         return Scene(SimulatedClock(), load(path, environ={}))
 
     return make

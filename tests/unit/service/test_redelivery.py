@@ -25,8 +25,10 @@ TRACEPARENT = f"00-{bytes(range(1, 17)).hex()}-{bytes(range(1, 9)).hex()}-01"
 def redelivery(bridge: Any, from_h: float = 2, to_h: float = 0) -> Redelivery:
     """As another process would, over the same ledger."""
     now = bridge.clock.now_ms()
+    worker = bridge.new_worker()
     return Redelivery(
-        bridge.new_worker().past,
+        worker.context,
+        worker.once_pipeline(),
         mapper=Mapper(MappingOptions(project="p")),
         exporter=bridge.destination,
         options=bridge.traces,

@@ -7,8 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 from otel_bridge.ledger import sqlite_file
+from otel_bridge.pipeline.deliver import InProgress
 from otel_bridge.service import stopping
-from otel_bridge.service.stopping import Hand, finish
+from otel_bridge.service.stopping import finish
 from otel_bridge.telemetry import log_records, meters, tracing
 from otel_bridge.web import server
 
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
     import pytest
 
 
-async def stopped(*passes: tuple[Coroutine[None, None, str], Hand]) -> tuple[list[asyncio.Task[str]], float]:
-    """Start the passes, stop, and tell how long they took to end, in seconds."""
+async def stopped(
+    *lanes: tuple[Coroutine[None, None, str], InProgress],
+) -> tuple[list[asyncio.Task[str]], float]:
+    """Start the lanes, stop, and tell how long they took to end, in seconds."""
     stop = asyncio.Event()
-    tasks = [asyncio.create_task(each) for each, _ in passes]
+    tasks = [asyncio.create_task(each) for each, _ in lanes]
     await asyncio.sleep(0.01)
     stop.set()
     began_s = time.monotonic()
-    await finish(tasks, [hand for _, hand in passes], stop)
+    await finish(tasks, [each for _, each in lanes], stop)
     return tasks, time.monotonic() - began_s
 
 
@@ -34,8 +37,8 @@ async def hang() -> str:
     return "never"
 
 
-async def deliver(hand: Hand, seconds: float, *, then_hang: bool = False) -> str:
-    with hand.holding():
+async def deliver(in_progress: InProgress, seconds: float, *, then_hang: bool = False) -> str:
+    with in_progress.batch():
         await asyncio.sleep(seconds)
     if then_hang:
         await asyncio.Event().wait()
@@ -43,15 +46,15 @@ async def deliver(hand: Hand, seconds: float, *, then_hang: bool = False) -> str
 
 
 async def test_a_source_that_hangs_does_not_hold_up_a_stop() -> None:
-    (task,), seconds = await stopped((hang(), Hand()))
+    (task,), seconds = await stopped((hang(), InProgress()))
     assert task.cancelled()
     assert seconds < stopping.IDLE_GRACE_S + 0.5
 
 
-async def test_a_batch_in_hand_is_finished() -> None:
-    hand = Hand()
+async def test_a_batch_in_progress_is_finished() -> None:
+    in_progress = InProgress()
     long = stopping.IDLE_GRACE_S + 0.4
-    (task, other), seconds = await stopped((deliver(hand, long), hand), (hang(), Hand()))
+    (task, other), seconds = await stopped((deliver(in_progress, long), in_progress), (hang(), InProgress()))
     assert task.result() == "delivered"
     assert other.cancelled()
     assert seconds < long + 0.5
@@ -63,10 +66,10 @@ def test_all_that_a_stop_may_wait_for_is_within_the_promise() -> None:
 
 
 async def test_what_comes_after_the_batch_is_left() -> None:
-    hand = Hand()
-    (task,), seconds = await stopped((deliver(hand, 0.7, then_hang=True), hand))
+    in_progress = InProgress()
+    (task,), seconds = await stopped((deliver(in_progress, 0.7, then_hang=True), in_progress))
     assert task.cancelled()
-    assert hand.empty
+    assert in_progress.empty
     assert seconds < 1.3
 
 
@@ -75,16 +78,16 @@ async def test_a_batch_that_is_never_acknowledged_is_left_in_time(
 ) -> None:
     monkeypatch.setattr(stopping, "IDLE_GRACE_S", 0.01)
     monkeypatch.setattr(stopping, "STOP_GRACE_S", 0.2)
-    hand = Hand()
-    (task,), seconds = await stopped((deliver(hand, 60), hand))
+    in_progress = InProgress()
+    (task,), seconds = await stopped((deliver(in_progress, 60), in_progress))
     assert task.cancelled()
-    assert hand.empty
+    assert in_progress.empty
     assert seconds < 1
     assert "delivered again" in caplog.text
 
 
 async def test_without_a_stop_it_waits_for_the_end() -> None:
-    hand = Hand()
-    task = asyncio.create_task(deliver(hand, 0.1))
-    await finish([task], [hand], asyncio.Event())
+    in_progress = InProgress()
+    task = asyncio.create_task(deliver(in_progress, 0.1))
+    await finish([task], [in_progress], asyncio.Event())
     assert task.result() == "delivered"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,13 +12,14 @@ import pytest
 from otel_bridge.emulator import Fault
 from otel_bridge.errors import DestinationUnavailable, SourceRefused
 from otel_bridge.ledger import Lane, Verification, Window
+from otel_bridge.pipeline import windows
+from otel_bridge.pipeline.concurrency import Concurrency
+from otel_bridge.pipeline.context import Stopped
+from otel_bridge.pipeline.source import ProjectSource
 from otel_bridge.receiver.models import Filter
-from otel_bridge.service import planner
-from otel_bridge.service.collection import Stopped
 from otel_bridge.service.comparison import Comparison, Repair
 from otel_bridge.service.daily_check import DailyCheck
 from otel_bridge.service.findings import NAMED_IDS, Findings
-from otel_bridge.service.source import ProjectSource
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -43,7 +45,7 @@ async def collected(bridge: Any, count: int = 20) -> int:
 async def compare(
     bridge: Any, from_ms: int, to_ms: int, repair: Repair = Repair.NOTHING
 ) -> tuple[Findings, str]:
-    findings = await Comparison(bridge.worker.past, from_ms, to_ms, repair).run()
+    findings = await Comparison(bridge.context, bridge.worker.once_pipeline(), from_ms, to_ms, repair).run()
     return findings, "\n".join(findings.lines())
 
 
@@ -52,7 +54,7 @@ def refuse_usage(bridge: Any, fault: Fault) -> None:
 
 
 def filtered(bridge: Any, *filters: Filter) -> None:
-    bridge.source = ProjectSource(bridge.client, filters, "all", 8)
+    bridge.source = ProjectSource(bridge.client, filters, "all", Concurrency(8))
     bridge.worker = bridge.new_worker()
 
 
@@ -125,7 +127,7 @@ async def test_many_missing_ids_are_counted_and_the_first_are_named(bridge: Any)
 
 async def test_a_very_dense_range_is_listed_in_parts(bridge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     end = await collected(bridge, 600)
-    monkeypatch.setattr(planner, "WINDOW_PAGES", 2)
+    monkeypatch.setattr(windows, "WINDOW_PAGES", 2)
     refuse_usage(bridge, Fault(status=404))
     bridge.add("log_behind", age_s=2900)
     findings, _ = await compare(bridge, end - HOUR, end)
@@ -213,10 +215,12 @@ async def test_a_second_try_that_fails_again_stays_what_the_list_said_it_is(brid
 async def test_without_the_sources_own_count_it_is_listed(bridge: Any, fault: Fault) -> None:
     end = await collected(bridge)
     refuse_usage(bridge, fault)
+    before = bridge.requests["usage"]
     findings, text = await compare(bridge, end - 2 * HOUR, end)
     assert findings.equal
     assert (findings.source, text.endswith("equal")) == (20, True)
-    assert bridge.requests["usage"] == (3 if fault.status == 500 else 1), "it is not asked for every part"
+    asked = bridge.requests["usage"] - before
+    assert asked == (3 if fault.status == 500 else 1), "it is not asked for every part"
     bridge.add("log_behind", age_s=2000)
     assert (await compare(bridge, end - HOUR, end))[0].missing_ids == ["log_behind"]
 
@@ -365,6 +369,10 @@ async def test_what_is_pruned_during_the_comparison_is_not_called_missing(
 
 
 # ── the daily check ──────────────────────────────────────────────────────────────────────────────────────
+def daily_check(bridge: Any, every_ms: int = DAY) -> DailyCheck:
+    return DailyCheck(bridge.context, bridge.worker.once_pipeline(), every_ms)
+
+
 async def result_of(bridge: Any) -> Verification | None:
     (status,) = await bridge.ledger.status(["p"])
     result: Verification | None = status.verification
@@ -375,14 +383,14 @@ async def test_once_a_day_what_was_sealed_is_compared_and_repaired(
     bridge: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     end = await collected(bridge)
-    check = DailyCheck(bridge.worker.past, DAY)
+    check = daily_check(bridge)
     bridge.add("log_behind", age_s=2000)
     await check.step()
     assert await result_of(bridge) is None, "the project's own time of the day has not come"
     start = (await bridge.ledger.windows("p", Lane.LIVE))[0].from_ms
     await later(bridge, DAY / 1000)
     with caplog.at_level("INFO", logger="otel_bridge"):
-        assert await check.step() is False
+        await check.step()
     result = await result_of(bridge)
     assert result is not None
     assert (result.from_ms, result.to_ms) == (start, end)
@@ -407,8 +415,8 @@ async def test_once_a_day_what_was_sealed_is_compared_and_repaired(
 async def test_projects_check_at_different_times_of_the_day(bridge: Any) -> None:
     due = {}
     for name in ("shop", "desk", "ops"):
-        bridge.worker.past.project = name
-        check = DailyCheck(bridge.worker.past, DAY)
+        context = replace(bridge.context, project=name)
+        check = DailyCheck(context, bridge.worker.once_pipeline(), DAY)
         await check.step()
         assert check._due_ms is not None
         due[name] = check._due_ms
@@ -421,7 +429,7 @@ async def test_a_check_that_fails_is_made_again_and_ends_nothing(
     bridge: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     await collected(bridge)
-    check = DailyCheck(bridge.worker.past, DAY)
+    check = daily_check(bridge)
     await later(bridge, DAY / 1000)
     bridge.add("log_behind", age_s=2000 + DAY / 1000)
     bridge.destination.failures = [DestinationUnavailable("no connection")]
@@ -443,7 +451,7 @@ async def test_a_part_that_was_forgotten_meanwhile_is_checked_by_counts(
     await later(bridge, DAY / 1000)
     await forget(bridge, end)
     bridge.add("log_behind", age_s=3190 + DAY / 1000)
-    await DailyCheck(bridge.worker.past, DAY).step()
+    await daily_check(bridge).step()
     result = await result_of(bridge)
     assert result is not None
     assert (result.source, result.ledger, result.missing) == (21, 20, 0)
@@ -452,7 +460,7 @@ async def test_a_part_that_was_forgotten_meanwhile_is_checked_by_counts(
 
 async def test_a_clock_set_back_does_not_stop_the_checks(bridge: Any) -> None:
     bridge.clock.step_wall_clock(100 * DAY)
-    check = DailyCheck(bridge.worker.past, DAY)
+    check = daily_check(bridge)
     await check.step()
     bridge.clock.step_wall_clock(-100 * DAY)
     await check.step()
@@ -462,7 +470,7 @@ async def test_a_clock_set_back_does_not_stop_the_checks(bridge: Any) -> None:
 
 async def test_a_check_with_nothing_sealed_waits(bridge: Any) -> None:
     await bridge.ledger.commit("p", window=Window("p", Lane.LIVE, 0, HOUR, 1, 1, 0))
-    await DailyCheck(bridge.worker.past, DAY).step()
+    await daily_check(bridge).step()
     assert await result_of(bridge) is None
 
 
@@ -470,5 +478,5 @@ async def test_a_check_turned_off_asks_nothing(bridge: Any) -> None:
     await collected(bridge)
     await later(bridge, 2 * DAY / 1000)
     before = bridge.requests
-    await DailyCheck(bridge.worker.past, 0).step()
+    await daily_check(bridge, every_ms=0).step()
     assert bridge.requests == before

@@ -16,7 +16,7 @@ from otel_bridge.errors import (
     SourceUnreachable,
 )
 from otel_bridge.ledger import Lane
-from otel_bridge.service import batches
+from otel_bridge.pipeline import pipeline
 
 
 async def test_everything_there_is_is_delivered_once_oldest_first(bridge: Any) -> None:
@@ -303,7 +303,7 @@ async def test_batches_start_small_and_grow_while_the_destination_takes_them(bri
     await bridge.once()
     assert sizes[:3] == [32, 64, 128]
     assert sum(sizes) == 800
-    assert max(sizes) == batches.BATCH_RECORDS
+    assert max(sizes) == pipeline.BATCH_RECORDS
 
     for number in range(800, 1600):
         bridge.add(f"log_{number}", age_s=0)
@@ -313,13 +313,13 @@ async def test_batches_start_small_and_grow_while_the_destination_takes_them(bri
         await bridge.once()
     sizes.clear()
     await bridge.once()
-    assert sizes[0] == batches.FIRST_BATCH_RECORDS
+    assert sizes[0] == pipeline.FIRST_BATCH_RECORDS
 
 
 async def test_stopping_in_the_middle_keeps_what_was_delivered(
     bridge: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "BATCH_RECORDS", 4)
+    monkeypatch.setattr(pipeline, "BATCH_RECORDS", 4)
     for number in range(10):
         bridge.add(f"log_{number}", age_s=100 - number)
     export = bridge.destination.export

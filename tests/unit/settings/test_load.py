@@ -45,9 +45,9 @@ def test_the_environment_alone_is_enough_for_one_project() -> None:
 
 def test_the_defaults_are_the_documented_ones() -> None:
     settings = load(environ={})
-    assert settings.collect.poll_interval == 5_000
+    assert settings.collect.poll_interval == "auto"
     assert settings.collect.recheck == (30_000, 120_000, 600_000, 3_600_000)
-    assert (settings.collect.rate_share, settings.collect.concurrency) == (0.5, 16)
+    assert (settings.collect.rate_share, settings.collect.concurrency) == (0.5, "auto")
     assert settings.http.listen == "127.0.0.1:8790"
     assert settings.ledger.state.get_secret_value().startswith("sqlite:///")
     assert settings.destination(Signal.TRACES).endpoint == "http://localhost:4318/v1/traces"
@@ -209,7 +209,7 @@ def test_a_wrong_variable_is_named_with_its_value_and_what_it_takes(
         ("projects: [{name: a, filters: [{field: user_id, operator: '==', value: 5}]}]", ["takes text"]),
         ("collect: 5", ["collect is 5: takes a mapping"]),
         ("collect: {rate_share: true}", ["collect.rate_share is true: takes a number above 0"]),
-        ("collect: {concurrency: true}", ["collect.concurrency is true: takes a number from 1"]),
+        ("collect: {concurrency: true}", ["collect.concurrency is true: takes auto or a number from 1"]),
         ("collect: {concurrency: 4.0}", ["collect.concurrency is 4.0"]),
         ("collect: {concurrency: '1_0'}", ["collect.concurrency is '1_0'"]),
         ("mapping: {sample: '1_0'}", ["mapping.sample is '1_0'"]),

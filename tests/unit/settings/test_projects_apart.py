@@ -78,7 +78,7 @@ def test_a_project_stays_the_same_when_another_one_before_it_goes(tmp_path: Path
         ("api_key: ak s3cret", "api_key is a value that is not shown: takes the project API key"),
         ("api_key: '  '", "api_key is a value that is not shown: takes the project API key"),
         ("{api_key: ak_s3cret, keys: 1}", "keys is no setting"),
-        ("{api_key: ak_s3cret, concurrency: 0}", "concurrency is 0: takes a number from 1 to 256"),
+        ("{api_key: ak_s3cret, concurrency: 0}", "concurrency is 0: takes auto or a number from 1 to 256"),
         ("{api_key: ak_s3cret, name: crm}", "the name 'crm' is taken by "),
         ("", "api_key is missing"),
     ],

@@ -14,8 +14,8 @@ from starlette.applications import Starlette
 
 from otel_bridge.file_values import Fixed
 from otel_bridge.ledger import MemoryLedger
+from otel_bridge.pipeline.observer import NO_OBSERVER
 from otel_bridge.service.correlations import CorrelationRegister
-from otel_bridge.service.observer import NOBODY
 from otel_bridge.web.correlations import correlation_route
 from otel_bridge.web.guard import Guard
 
@@ -52,7 +52,7 @@ types = st.one_of(
 async def posted(content: bytes, content_type: str) -> httpx.Response:
     clock, ledger = SimulatedClock(), MemoryLedger()
     await ledger.open()
-    register = CorrelationRegister(lambda: ledger, lambda: NOBODY, clock, 60_000)
+    register = CorrelationRegister(lambda: ledger, lambda: NO_OBSERVER, clock, 60_000)
     app: Any = Guard(Starlette(routes=[correlation_route(register, Fixed(None), clock)]), "127.0.0.1")
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 5))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8790") as client:

@@ -16,8 +16,8 @@ from starlette.applications import Starlette
 from otel_bridge.errors import LedgerError
 from otel_bridge.file_values import Fixed
 from otel_bridge.ledger import DeliveredRecord, MemoryLedger, Recollection, RemoteSpan
+from otel_bridge.pipeline.observer import Observer
 from otel_bridge.service.correlations import CorrelationRegister
-from otel_bridge.service.observer import Observer
 from otel_bridge.web import correlations
 from otel_bridge.web.correlations import MOST_BODY_BYTES, MOST_ITEMS, correlation_route
 

@@ -16,6 +16,7 @@ from unit.ledger.ledger_samples import T0, window
 from otel_bridge.errors import LedgerError
 from otel_bridge.ledger import Lane, open_ledger
 from otel_bridge.ledger.postgres import PostgresLedger
+from otel_bridge.pipeline.polling import PollInterval
 from otel_bridge.service.replicas import queue_schema
 from otel_bridge.service.replicas.parts import PARTS, WORKERS, queue_of
 from otel_bridge.service.replicas.queue_schema import make_queue
@@ -47,17 +48,17 @@ class Worker:
     """Notes its steps."""
 
     def __init__(self, project: str, done: list[tuple[str, str]], until: asyncio.Event | None = None) -> None:
-        def step_of(part: str) -> Callable[[], Any]:
-            async def step() -> bool:
+        def step_of(part: str) -> Callable[[asyncio.Event], Any]:
+            async def step(_: asyncio.Event) -> None:
                 done.append((project, part))
                 await asyncio.sleep(0.05)
                 if until is not None:
                     await until.wait()
-                return False
 
             return step
 
         self.steps = {part.name: step_of(part.name) for part in PARTS}
+        self.interval = PollInterval(0.5)
 
     async def failed(self, error: BridgeError, failures: int) -> float:
         raise AssertionError(error, failures)
@@ -82,9 +83,7 @@ async def replica(
     """One that runs for as long as the block does, and stops as the service would."""
     stop = asyncio.Event()
     workers = {project: cast("ProjectWorker", Worker(project, done, until)) for project in projects}
-    each = Replica(
-        ledger.address, ledger, workers, clock=SystemClock(), lease_s=2, poll_interval_s=0.5, stop=stop
-    )
+    each = Replica(ledger.address, ledger, workers, clock=SystemClock(), lease_s=2, stop=stop)
 
     async def others(_: Sequence[ReplicaStatus]) -> None:
         pass
@@ -173,7 +172,7 @@ async def test_a_database_that_restarts_is_joined_again(
 async def test_a_queue_that_can_not_be_made_says_why(ledger: PostgresLedger) -> None:
     postgres_cluster.cluster().sql(f"ALTER DATABASE {DATABASE} CONNECTION LIMIT 0")
     stop = asyncio.Event()
-    each = Replica(ledger.address, ledger, {}, clock=SystemClock(), lease_s=2, poll_interval_s=1, stop=stop)
+    each = Replica(ledger.address, ledger, {}, clock=SystemClock(), lease_s=2, stop=stop)
 
     async def others(_: Sequence[ReplicaStatus]) -> None:
         raise AssertionError
@@ -211,7 +210,7 @@ async def test_what_ends_by_itself_is_begun_again_until_the_service_stops(
     ledger: PostgresLedger, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock, stop = SimulatedClock(), asyncio.Event()
-    each = Replica(ledger.address, ledger, {}, clock=clock, lease_s=2, poll_interval_s=1, stop=stop)
+    each = Replica(ledger.address, ledger, {}, clock=clock, lease_s=2, stop=stop)
     tries: list[float] = []
 
     async def work() -> None:

@@ -13,7 +13,8 @@ from unit.ledger.ledger_samples import T0, record, window
 from otel_bridge.errors import LeaseLost, LedgerError, LedgerInUse, SourceFailed
 from otel_bridge.ledger import Lane, MemoryLedger, open_ledger
 from otel_bridge.ledger.leases import Scope, SharedLedger
-from otel_bridge.service.collection import Stopped
+from otel_bridge.pipeline.context import Stopped
+from otel_bridge.pipeline.polling import PollInterval
 from otel_bridge.service.holders import work_json, work_lines
 from otel_bridge.service.replicas.parts import PARTS
 from otel_bridge.service.replicas.turns import TURN_S, Turns, guarded
@@ -23,7 +24,6 @@ from otel_bridge.times import SystemClock
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from otel_bridge.errors import BridgeError
     from otel_bridge.service.worker import ProjectWorker
 
 pytestmark = pytest.mark.backend
@@ -33,12 +33,13 @@ SCOPES = [part.scope for part in PARTS]
 class Worker:
     """Steps that a test writes."""
 
-    def __init__(self, step: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(self, step: Callable[[asyncio.Event], Awaitable[None]]) -> None:
         self.steps = {part.name: step for part in PARTS}
+        self.interval = PollInterval(5.0)
         self.failures: list[tuple[str, int]] = []
 
-    async def failed(self, error: BridgeError, failures: int) -> float:
-        self.failures.append((str(error), failures))
+    async def failed(self, raised: Exception, failures: int) -> float:
+        self.failures.append((repr(raised), failures))
         return 30.0
 
 
@@ -51,8 +52,16 @@ async def ledger() -> AsyncIterator[SharedLedger]:
     await each.close()
 
 
+async def no_others() -> bool:
+    return False
+
+
 def turns(
-    ledger: SharedLedger, worker: Worker, clock: Any = None, stop: asyncio.Event | None = None
+    ledger: SharedLedger,
+    worker: Worker,
+    clock: Any = None,
+    stop: asyncio.Event | None = None,
+    others_wait: Callable[[], Awaitable[bool]] = no_others,
 ) -> Turns:
     return Turns(
         ledger,
@@ -60,7 +69,7 @@ def turns(
         clock=clock or SimulatedClock(auto=False),
         holder="me",
         lease_s=60,
-        poll_interval_s=5,
+        others_wait=others_wait,
         stop=stop or asyncio.Event(),
     )
 
@@ -72,53 +81,93 @@ async def due(ledger: SharedLedger) -> set[str]:
 async def test_a_turn_goes_on_while_there_is_more_and_hands_back(ledger: SharedLedger) -> None:
     assert await due(ledger) == {"head", "verify"}
     own = guarded(ledger)
-    left = [True, True, False]
 
-    async def step() -> bool:
-        number = 3 - len(left)
-        assert [each.lease.holder for each in await ledger.leases()] == ["me"]
-        await own.commit(
-            "p", delivered=[record(f"log_{number}")], window=window(number, number + 1, due_ms=T0)
-        )
-        return left.pop(0)
+    async def step(_: asyncio.Event) -> None:
+        for number in range(3):
+            assert [each.lease.holder for each in await ledger.leases()] == ["me"]
+            await own.commit(
+                "p", delivered=[record(f"log_{number}")], window=window(number, number + 1, due_ms=T0)
+            )
 
     await turns(ledger, Worker(step)).take("p", "head")
-    assert left == []
     assert await ledger.leases() == []
-    # Nobody looks again before the poll interval is over; what it has left is due.
+    # No replica looks again before the poll interval is over; what it has left is due.
     assert await due(ledger) == {"recheck", "verify"}
     with pytest.raises(LeaseLost, match="without a lease"):
         await own.commit("p", delivered=[record("outside")])
 
 
-async def test_a_turn_that_lasts_ends_between_two_steps(ledger: SharedLedger) -> None:
+class Lasting:
+    """A step that goes on until it is told to drain, or has been looked at so many times."""
+
+    def __init__(self, clock: SimulatedClock, looks: int) -> None:
+        self._clock = clock
+        self._looks = looks
+        self.drained_s: float | None = None
+
+    async def __call__(self, drain: asyncio.Event) -> None:
+        async with asyncio.timeout(20):
+            while not drain.is_set() and self._clock.monotonic_s() <= self._looks * TURN_S:
+                if self._clock.sleeping:
+                    await self._clock.advance(TURN_S)
+                await asyncio.sleep(0.01)  # the database answers in its own time
+        if drain.is_set():
+            self.drained_s = self._clock.monotonic_s()
+
+
+async def test_a_turn_that_lasts_ends_once_others_wait(ledger: SharedLedger) -> None:
     clock = SimulatedClock(auto=False)
-    steps = []
+    asked: list[float] = []
 
-    async def step() -> bool:
-        steps.append(1)
-        await clock.advance(TURN_S / 2)
-        return True
+    async def others_wait() -> bool:
+        asked.append(clock.monotonic_s())
+        return len(asked) == 3
 
+    step = Lasting(clock, 10)
+    await turns(ledger, Worker(step), clock, others_wait=others_wait).take("p", "head")
+    assert asked == [TURN_S, 2 * TURN_S, 3 * TURN_S]
+    assert step.drained_s == 3 * TURN_S
+    assert "head" in await due(ledger), "there is more to do"
+
+
+@pytest.mark.parametrize(("others", "ends"), [(0, True), (1, False)])
+async def test_a_turn_that_lasts_ends_once_another_replica_has_two_less(
+    ledger: SharedLedger, others: int, ends: bool
+) -> None:
+    clock = SimulatedClock(auto=False)
+    await ledger.sign_of_life("me", ["p"])
+    await ledger.sign_of_life("another", ["p"])
+    assert await ledger.acquire("p", "verify", "me", 60)
+    if others:
+        assert await ledger.acquire("p", "backfill", "another", 60)
+    step = Lasting(clock, 3)
     await turns(ledger, Worker(step), clock).take("p", "head")
-    assert len(steps) == 2
-    assert "head" in await due(ledger)
+    assert (step.drained_s is not None) == ends
+
+
+async def test_a_turn_that_lasts_ends_when_the_ledger_can_not_be_asked(ledger: SharedLedger) -> None:
+    async def others_wait() -> bool:
+        raise LedgerError("the ledger is away")
+
+    clock = SimulatedClock(auto=False)
+    step = Lasting(clock, 10)
+    await turns(ledger, Worker(step), clock, others_wait=others_wait).take("p", "head")
+    assert step.drained_s == TURN_S
 
 
 async def test_a_failure_is_counted_across_turns_and_waited_for(ledger: SharedLedger) -> None:
-    async def fails() -> bool:
+    async def fails(_: asyncio.Event) -> None:
         raise SourceFailed("the source is down")
 
-    async def surprises() -> bool:
+    async def surprises(_: asyncio.Event) -> None:
         raise ZeroDivisionError
 
     worker, other = Worker(fails), Worker(surprises)
     await turns(ledger, worker).take("p", "head")
     assert "head" not in await due(ledger)
     await turns(ledger, other).take("p", "head")
-    assert worker.failures == [("the source is down", 1)]
-    [(text, failures)] = other.failures
-    assert (failures, "unforeseen ZeroDivisionError" in text) == (2, True)
+    assert worker.failures == [(repr(SourceFailed("the source is down")), 1)]
+    assert other.failures == [(repr(ZeroDivisionError()), 2)]
 
 
 async def test_who_was_taken_over_drops_what_it_has(
@@ -126,7 +175,7 @@ async def test_who_was_taken_over_drops_what_it_has(
 ) -> None:
     own = guarded(ledger)
 
-    async def step() -> bool:
+    async def step(_: asyncio.Event) -> None:
         postgres_cluster.cluster().sql("UPDATE otel_bridge.leases SET expires_at = now()", "bridge")
         assert await ledger.acquire("p", "head", "another", 60)
         await own.commit("p", delivered=[record("a")])
@@ -145,7 +194,7 @@ async def test_who_was_taken_over_drops_what_it_has(
 async def test_stopping_hands_back_at_once(ledger: SharedLedger) -> None:
     stop = asyncio.Event()
 
-    async def step() -> bool:
+    async def step(_: asyncio.Event) -> None:
         stop.set()
         raise Stopped
 
@@ -160,10 +209,9 @@ async def test_stopping_hands_back_at_once(ledger: SharedLedger) -> None:
 async def test_a_cancelled_turn_hands_back_as_well(ledger: SharedLedger) -> None:
     began = asyncio.Event()
 
-    async def step() -> bool:
+    async def step(_: asyncio.Event) -> None:
         began.set()
         await asyncio.sleep(60)
-        return False
 
     mine = turns(ledger, Worker(step))
     task = asyncio.create_task(mine.take("p", "head"))
@@ -181,10 +229,9 @@ async def test_signs_of_life_renew_and_tell_of_the_others(
     clock = SimulatedClock(auto=False)
     began, go_on = asyncio.Event(), asyncio.Event()
 
-    async def step() -> bool:
+    async def step(_: asyncio.Event) -> None:
         began.set()
         await go_on.wait()
-        return False
 
     mine = turns(ledger, Worker(step), clock)
     turn = asyncio.create_task(mine.take("p", "head"))
@@ -202,7 +249,7 @@ async def test_signs_of_life_renew_and_tell_of_the_others(
     keeping = asyncio.create_task(mine.keep(others))
     for _ in range(2):
         async with asyncio.timeout(10):
-            while not clock.sleeping:  # noqa: ASYNC110 - the database answers in its own time
+            while clock.sleeping < 2:  # noqa: ASYNC110 - the database answers in its own time
                 await asyncio.sleep(0.01)
         await clock.advance(20)
     async with asyncio.timeout(10):
