@@ -224,7 +224,7 @@ class ProjectSource:
         """
         failures = [each for each in batch if isinstance(each, Failure)]
         # What the list shows of a record says nothing of whether details can be had.
-        had = any(isinstance(each, Detail) and not each.missing for each in batch)
+        had = any(isinstance(each, Detail) and each.body_bytes for each in batch)
         if not failures or had:
             return
         if any(each.reason is not Reason.SOURCE_FAILED for each in failures):

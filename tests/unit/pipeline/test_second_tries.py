@@ -222,6 +222,18 @@ async def test_a_key_that_may_list_and_not_read_stops_the_project_however_few_co
     assert all(MISSING not in bridge.span(each).attributes for each in bridge.destination.keys)
 
 
+async def test_records_that_need_no_detail_do_not_speak_for_the_key(open_bridge: Any) -> None:
+    async with open_bridge(detail="failed") as bridge:
+        for number in range(12):
+            bridge.add(f"log_{number:02}", status="failed" if number % 3 == 0 else "success")
+        bridge.fault = any_detail(status=403)
+        with pytest.raises(SourceRefused):
+            await bridge.once()
+        assert await bridge.set_aside() == {}
+        bridge.fault = lambda _path, _number: None
+        assert len(await bridge.once()) == 12
+
+
 async def test_what_was_put_back_while_a_key_may_not_read_is_kept(bridge: Any) -> None:
     names = [f"log_{number}" for number in range(20)]
     for name in names:
