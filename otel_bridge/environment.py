@@ -24,7 +24,8 @@ _WIDE: Final = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_LIMIT: Final = re.compile(r"OTEL_\w*_LIMIT")
+# The SDK's limits, and not the bridge's own settings whose names end alike.
+_LIMIT: Final = re.compile(r"OTEL_(?!BRIDGE_)\w*_LIMIT")
 
 
 def trimmed(text: str) -> str:

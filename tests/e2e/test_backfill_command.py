@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from bridge_process import KEY, emulator, environment, finish, run, start
+from judging_sink import JudgingSink, log_ids
 from recording_sink import HttpAnswer, RecordingSink
 
 if TYPE_CHECKING:
@@ -142,22 +143,26 @@ async def test_a_wrong_range_is_one_line(tmp_path: Path, arguments: tuple[str, .
 
 
 async def test_what_was_refused_is_listed_and_tried_again_on_demand(tmp_path: Path) -> None:
-    async with RecordingSink() as sink, emulator("--logs", "20", folder=tmp_path) as base_url:
+    async with JudgingSink() as sink, emulator("--logs", "20", folder=tmp_path) as base_url:
+        async with httpx.AsyncClient() as client:
+            ids = set((await client.get(f"{base_url}/emulator/ids")).json()["ids"])
+        bad = set(sorted(ids)[:3])
+        sink.judge = lambda received: HttpAnswer(400) if bad.intersection(log_ids(received)) else None
         env = settings(tmp_path, base_url, sink)
-        sink.http_answers.extend([HttpAnswer(400)] * 100)
         refused = await run("run", "--once", env=env)
         assert refused.status == 1
-        assert "20 records set aside: 20 refused" in refused.err
+        assert "3 records set aside: 3 refused" in refused.err
+        assert sink.taken.keys() == ids - bad
         status = await run("status", env=env)
-        assert "20 refused" in status.out
-        sink.http_answers.clear()
+        assert "3 refused" in status.out
+        # What was refused is left alone until it is asked for, also where it would be taken by now.
+        sink.judge = lambda _: None
         sink.received.clear()
         again = await run("run", "--once", env=env)
         assert (again.status, list(sink.logs())) == (1, [])
         put_back = await run("retry", env=env)
-        assert put_back.out.startswith("20 records")
+        assert put_back.out.startswith("3 records")
         done = await run("run", "--once", env=env)
         assert done.status == 0, done.err
-        async with httpx.AsyncClient() as client:
-            ids = (await client.get(f"{base_url}/emulator/ids")).json()["ids"]
-        assert sum(1 for _ in sink.logs()) == len(ids) == 20
+        assert sink.taken == dict.fromkeys(ids, 1)
+        assert len(ids) == 20

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,12 @@ import grpc
 import httpx
 import pytest
 from bridge_process import KEY, emulator, environment, finish, run, start
+from judging_sink import JudgingSink, Verdict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsPartialSuccess,
     ExportLogsServiceResponse,
 )
-from recording_sink import GrpcAnswer, HttpAnswer, Received, RecordingSink, logs_in, read_request, reply
+from recording_sink import GrpcAnswer, HttpAnswer, logs_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,46 +30,8 @@ REASON = "structured metadata is not allowed here"
 REJECTS_ALL = ExportLogsServiceResponse(
     partial_success=ExportLogsPartialSuccess(rejected_log_records=10**6, error_message=REASON)
 ).SerializeToString()
-Verdict = HttpAnswer | GrpcAnswer | None
 
 pytestmark = pytest.mark.timeout(180)
-
-
-class JudgingSink(RecordingSink):
-    """Judges each request; None takes it. Only what is taken counts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.judge: Callable[[Received], Verdict] = lambda _: None
-        self.taken: Counter[str] = Counter()
-
-    def _judged(self, received: Received) -> Any:
-        verdict = self.judge(received)
-        if verdict is None:
-            self.taken.update(
-                pair.value.string_value
-                for _, _, log in logs_in(received.body)
-                for pair in log.attributes
-                if pair.key == "log.record.uid"
-            )
-        return verdict
-
-    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        received = await read_request(reader)
-        await self._record(received)
-        return await reply(writer, self._judged(received) or HttpAnswer())
-
-    def _grpc_handler(self, signal: str) -> Any:
-        async def export(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-            received = Received("grpc", signal, "", {}, body)
-            await self._record(received)
-            answer = self._judged(received) or GrpcAnswer()
-            await asyncio.sleep(answer.delay_s)
-            if answer.code is not grpc.StatusCode.OK:
-                await context.abort(answer.code, answer.details)
-            return answer.body
-
-        return export
 
 
 @dataclass

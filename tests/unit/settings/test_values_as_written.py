@@ -150,6 +150,12 @@ def test_what_libraries_read_is_cleaned_for_the_process(monkeypatch: pytest.Monk
     assert "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" not in os.environ
 
 
+def test_no_setting_is_taken_out_of_the_process_s_environment() -> None:
+    environ = dict(WRITTEN)
+    prepare(environ)
+    assert environ == WRITTEN
+
+
 # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     "raw",
