@@ -21,7 +21,7 @@ from otel_bridge.pipeline.concurrency import Concurrency
 from otel_bridge.pipeline.context import ProjectContext
 from otel_bridge.pipeline.deliver import Deliverer, Waits
 from otel_bridge.pipeline.identities import IdentityResolver
-from otel_bridge.pipeline.polling import PollInterval
+from otel_bridge.pipeline.polling import AutoPollInterval, PollInterval
 from otel_bridge.pipeline.source import ProjectSource
 from otel_bridge.receiver.budget import Priority
 from otel_bridge.service.worker import ProjectWorker, WorkerOptions
@@ -141,7 +141,7 @@ async def working(client: Any, clock: SimulatedClock, *, start_ms: int) -> Async
     )
     options = WorkerOptions(
         start=lambda _: start_ms,
-        interval=PollInterval(POLL_S),
+        interval=AutoPollInterval(client.budget) if hasattr(client, "budget") else PollInterval(POLL_S),
         recheck_ages_ms=tuple(each * 1000 for each in RECHECK_S),
         keep_ms=24 * 3_600_000,
     )

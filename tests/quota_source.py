@@ -33,7 +33,7 @@ class QuotaSource(DirectSource):
         self._clock = clock
         self._latency_s = latency_s
         self._window = RateWindow(quota, clock)
-        self._budget = Budget(share, clock)
+        self.budget = Budget(share, clock)
         self.at_s: list[float] = []
         """When each request was sent."""
 
@@ -43,7 +43,9 @@ class QuotaSource(DirectSource):
         Raises:
             AssertionError: More was asked than the organisation may.
         """
-        await self._budget.acquire(priority)
+        await self.budget.acquire(priority)
+        if route == "list" and priority is not Priority.HEAD:
+            self.budget.note_list()
         await super().asked(route, priority)
         sent_s = self._clock.monotonic_s()
         self.at_s.append(sent_s)
@@ -54,4 +56,4 @@ class QuotaSource(DirectSource):
             "x-ratelimit-remaining": str(self._window.remaining),
             "x-ratelimit-window-size": "60s",
         }
-        self._budget.observe(headers, 200, sent_s=sent_s)
+        self.budget.observe(headers, 200, sent_s=sent_s)

@@ -32,8 +32,9 @@ _SET_ASIDE_BATCH: Final = 200
 _AHEAD_MS: Final = 5_000
 _MUCH_MS: Final = 5 * 60_000
 """Of more time than this the source is asked how many records it holds, before any of it is listed."""
-_DEEP_EVERY_S: Final = 4.5
-"""So often a poll looks back far even where that costs pages."""
+_DEEP_EVERY_S: Final = 8.0
+_SELDOM_MS: Final = 4_500
+"""A poll looks back far, even where that costs pages, so often, or where polls are so seldom."""
 
 
 class Live:
@@ -152,7 +153,8 @@ class Live:
         self._recent = [each for each in self._recent if each.from_ms >= last_ms and each.to_ms > begin_ms]
         pending = [replace(each, due_ms=window.to_ms + 1) for each in self._recent]
         now_s = context.clock.monotonic_s()
-        deep = self._looked_deep_s is None or now_s - self._looked_deep_s >= _DEEP_EVERY_S
+        deep_s = self._looked_deep_s
+        deep = deep_s is None or now_s - deep_s >= _DEEP_EVERY_S or window.length_ms >= _SELDOM_MS
         if deep:
             self._looked_deep_s = now_s
         return windows.look_back(window, [*behind, *pending], deep=deep)

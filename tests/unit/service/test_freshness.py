@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from live_simulation import LATENESS, POLL_S, simulate
+from quota_source import QuotaSource
 
 from otel_bridge.ledger import Lane, Window
 from otel_bridge.pipeline import windows
+
+if TYPE_CHECKING:
+    from simulated_clock import SimulatedClock
+
+    from otel_bridge.emulator import LogStore
 
 
 @pytest.mark.parametrize("lateness", LATENESS)
@@ -21,6 +29,25 @@ async def test_a_feed_is_fresh_and_costs_little_more_than_its_details(
     assert run.p95_s <= POLL_S + 1  # of those that are late by seconds as well
     # A poll every 5 s is 12 requests a minute, whatever it finds.
     assert run.requests <= (1.1 if rate >= 4 else 1.35)
+
+
+@pytest.mark.parametrize("lateness", LATENESS)
+@pytest.mark.parametrize("rate", [1, 5, 10])
+async def test_polls_that_set_themselves_are_fresh_and_cost_a_twentieth_of_the_share(
+    rate: int, lateness: str
+) -> None:
+    made: list[QuotaSource] = []
+
+    def source(store: LogStore, clock: SimulatedClock) -> QuotaSource:
+        made.append(QuotaSource(store, clock, quota=2_000, share=0.5, latency_s=0.1))
+        return made[-1]
+
+    run = await simulate(rate, 200, lateness, client_of=source)
+    assert run.p50_s <= 1.2
+    assert run.p95_s <= 2.5
+    share = 2_000 * 0.5 / 60 * (200 + 45)
+    assert made[-1].requests["list"] <= 0.06 * share
+    assert rate < 10 or run.requests <= 1.15
 
 
 def row(from_ms: int, lengths: list[int], records: list[int], due_ms: int | None = 10**9) -> list[Window]:
