@@ -190,6 +190,15 @@ class Fetcher:
         self._readable.set()
 
     # ── for the reader ───────────────────────────────────────────────────────────────────────────────
+    async def first(self) -> Work | None:
+        """The work whose records are read next, once there is one; None once there is none left.
+
+        Raises:
+            SourceError: The lister ended with it, and nothing that was listed before is left.
+        """
+        row = await self._first_row()
+        return None if row is None else row.work
+
     async def take(self, most: int, most_bytes: int) -> Taken | None:
         """The next records of the first work, once there are so many, or so much of them, or no more of it.
 
@@ -205,7 +214,7 @@ class Fetcher:
         Raises:
             SourceError: The source as a whole can't be asked. What comes before it is read first.
         """
-        row = await self._first_row(most, most_bytes)
+        row = await self._first_row()
         if row is None:
             return None
         batch = Taken(row.work)
@@ -222,14 +231,14 @@ class Fetcher:
             self._pump()
         return batch
 
-    async def _first_row(self, most: int, most_bytes: int) -> _Row | None:
+    async def _first_row(self) -> _Row | None:
         while not self._rows:
             self._hold(holds=False)
             if self._ended:
                 if self._error is not None:
                     raise self._error
                 return None
-            await self._wait(most, most_bytes)
+            await self._wait(1, 1)
         return self._rows[0]
 
     async def _fill(

@@ -161,8 +161,11 @@ class Pipeline:
 
     # ── delivering ───────────────────────────────────────────────────────────────────────────────────
     async def _take(self, fetcher: Fetcher) -> Taken | None:
+        work = await fetcher.first()
+        if work is None:
+            return None
         most = self._context.capacity.batch(min(self._batch_records, BATCH_RECORDS))
-        with self._context.spans.span("details") as span:
+        with work.span.current(), self._context.spans.span("details") as span:
             taken = await fetcher.take(most, BATCH_BYTES)
             span.set_attribute("otel_bridge.records", 0 if taken is None else len(taken.records))
         if taken is not None and len(taken.records) >= self._batch_records:

@@ -204,7 +204,7 @@ async def test_a_limit_that_changes(open_bridge: Any, quotas: tuple[int, int]) -
     async with open_bridge() as bridge:
         names = fill(bridge, 1_000)
         source = QuotaSource(bridge.store, bridge.clock, quota=quotas[0], share=0.5, latency_s=1.0)
-        concurrency = AutoConcurrency(source._budget, bridge.clock)
+        concurrency = AutoConcurrency(source.budget, bridge.clock)
         bridge.source = ProjectSource(cast("LogsClient", source), (), "all", concurrency)
         bridge.worker = bridge.new_worker()
         running = asyncio.create_task(bridge.worker.run())
