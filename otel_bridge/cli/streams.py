@@ -1,4 +1,4 @@
-"""Standard streams as a process may be given them: closed, full, a pipe nobody reads, not in UTF-8.
+"""Standard streams as a process may be given them: closed, full, a pipe that is not read, not in UTF-8.
 
 What a command is asked for goes to standard output: where that can't be written the command ends with exit
 status 1. The log and errors go to standard error: what can't be written there is dropped, and the work goes

@@ -70,7 +70,7 @@ class SqliteThread:
     async def close(self) -> None:
         """Finish the calls that have begun, then let go of the file and the lock.
 
-        A call that waits for another program's lock gives up: whoever stops has no time for that.
+        A call that waits for another program's lock gives up: a stop has no time for that.
         """
         thread, self._thread = self._thread, None
         if thread is None:

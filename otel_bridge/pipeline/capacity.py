@@ -138,9 +138,17 @@ class Receipt:
         """The body has come whole, and takes ``size`` bytes."""
         self._capacity._bytes += size - self.size  # noqa: SLF001 - its own
         self.size = size
+        # It refers to the record's place, which holds the body and this receipt: without the circle all of it
+        # is freed at once, and not when the garbage collector comes by.
+        self.is_needed = _not_needed
 
     def release(self) -> None:
         """Nothing of it is held any more; twice does no harm."""
+        self.is_needed = _not_needed
         size, self.size = self.size, 0
         if size or self._capacity._needed is self:  # noqa: SLF001 - its own
             self._capacity._give(self, size)  # noqa: SLF001 - its own
+
+
+def _not_needed() -> bool:
+    return False

@@ -312,7 +312,7 @@ class Fetcher:
         """Start as many requests as there may be."""
         while self._in_flight < self._source.concurrency.limit and (asked := self._next()) is not None:
             self._in_flight += 1
-            task = asyncio.create_task(self._ask_on(*asked))
+            task = asyncio.create_task(self._ask_on(asked))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -339,12 +339,12 @@ class Fetcher:
         self._placed += 1
         return row, entry, place
 
-    async def _ask_on(self, row: _Row, entry: Entry, place: _Place) -> None:
+    async def _ask_on(self, asked: tuple[_Row, Entry, _Place] | None) -> None:
         """Make this request, and others after it for as long as there may be so many."""
         try:
-            await self._ask(row, entry, place)
-            while self._in_flight <= self._source.concurrency.limit and (asked := self._next()) is not None:
+            while asked is not None:
                 await self._ask(*asked)
+                asked = self._next() if self._in_flight <= self._source.concurrency.limit else None
         finally:
             self._in_flight -= 1
 

@@ -66,7 +66,7 @@ class Observer:
         """A request to a destination is sent once more after a wait."""
 
     def circuit_changed(self, before: CircuitState, now: CircuitState) -> None:
-        """A far side went down or came back."""
+        """A source or a destination went down or came back."""
 
     def destination_blocked(self, block: Block) -> None:
         """A destination takes no records: told when that begins, and with each further try that fails."""

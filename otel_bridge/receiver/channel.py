@@ -254,7 +254,16 @@ class Channel:
     async def _try(self, route: Route, request: httpx.Request, grow: Grow | None) -> Answer:
         """Send a request once, as granted by the budget, which learns how it ended."""
         sent_s = self._clock.monotonic_s()
+        paused_s = 0.0
         status = NO_ANSWER
+
+        async def pausing(size: int) -> None:
+            # A body that waits for room says nothing of how fast the source is.
+            nonlocal paused_s
+            began_s = self._clock.monotonic_s()
+            if grow is not None:
+                await grow(size)
+            paused_s += self._clock.monotonic_s() - began_s
 
         def on_headers(code: int, headers: httpx.Headers) -> None:
             nonlocal status
@@ -270,13 +279,13 @@ class Channel:
                 timeout_s=self._timeout_s,
                 most_bytes=self._most_body_bytes,
                 on_headers=on_headers,
-                grow=grow,
+                grow=pausing if grow is not None else None,
             )
         finally:
             if status == NO_ANSWER:
                 self._budget.no_answer()
             if self._on_request is not None:
-                self._on_request(route.value, status, self._clock.monotonic_s() - sent_s)
+                self._on_request(route.value, status, self._clock.monotonic_s() - sent_s - paused_s)
 
     def _read(self, route: Route, answer: Answer, read: Callable[[bytes], T], secret: str) -> T | SourceError:
         """What an answer holds, or what is wrong with it, with the key masked that was sent.

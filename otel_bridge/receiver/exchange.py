@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LENGTH_CHARACTERS = len("content-length")
 _CODING_CHARACTERS = len("content-encoding")
 _MOST_DIGITS = 20
-FREE_BYTES: Final = 1_000_000
+FREE_BYTES: Final = 256_000
 """A body up to this size never waits for room."""
 
 

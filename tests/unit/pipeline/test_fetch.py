@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -86,6 +87,25 @@ def ids(taken: Taken | None) -> list[str]:
 async def settle() -> None:
     for _ in range(2_000):
         await asyncio.sleep(0)
+
+
+async def test_what_was_delivered_is_freed_at_once_and_not_when_the_garbage_collector_comes_by() -> None:
+    async def deliver_all() -> None:
+        async with Fetcher(context_of(Source(at_once=3))) as fetcher:
+            fetcher.add(work(0, 200))
+            fetcher.end()
+            while (taken := await fetcher.take(16, MANY)) is not None:
+                taken.release()
+
+    await deliver_all()
+    gc.collect()
+    gc.disable()
+    try:
+        await deliver_all()
+        left = gc.collect()
+    finally:
+        gc.enable()
+    assert left < 200, "less than an object for each record"
 
 
 async def test_they_are_read_in_order_in_batches_of_what_was_asked_for() -> None:
