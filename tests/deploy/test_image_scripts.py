@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,28 +24,42 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "docker"
 BRIDGE = """#!/bin/sh
-echo "$@" > {folder}/asked
 trap 'echo stopped >> {folder}/asked; exit {on_stop}' TERM
+echo "$@" > {folder}/asked
 {body}
 """
 
 
-def service(folder: Path, body: str, on_stop: int = 0) -> subprocess.Popen[bytes]:
-    """Start the script with a bridge that does this."""
+@contextmanager
+def service(folder: Path, body: str, on_stop: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+    """The script with a bridge that does this; both are gone after the block."""
     bridge = folder / "otel-bridge"
     bridge.write_text(BRIDGE.format(folder=folder, body=body, on_stop=on_stop))
     bridge.chmod(0o755)
-    return subprocess.Popen(
-        ["/bin/sh", str(FOLDER / "service.sh"), "run", "--config", "x.yaml"],
-        env={"PATH": f"{folder}:{os.environ['PATH']}"},
-    )
+    # A suite that a shell runs in the background ignores interrupts, and so would all that it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            ["/bin/sh", str(FOLDER / "service.sh"), "run", "--config", "x.yaml"],
+            env={"PATH": f"{folder}:{os.environ['PATH']}"},
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(("ends_with", "told"), [(0, 0), (1, 1), (2, 0), (137, 137)])
 def test_docker_is_told_of_a_failure_but_not_of_wrong_settings(
     tmp_path: Path, ends_with: int, told: int
 ) -> None:
-    assert service(tmp_path, f"exit {ends_with}").wait(10) == told
+    with service(tmp_path, f"exit {ends_with}") as process:
+        assert process.wait(10) == told
     assert (tmp_path / "asked").read_text() == "run --config x.yaml\n"
 
 
@@ -54,13 +68,12 @@ def test_docker_is_told_of_a_failure_but_not_of_wrong_settings(
 def test_a_stop_reaches_the_bridge_and_is_waited_for(
     tmp_path: Path, number: signal.Signals, on_stop: int, told: int
 ) -> None:
-    process = service(tmp_path, "while :; do sleep 0.1; done", on_stop)
-    deadline = time.monotonic() + 10
-    while not (tmp_path / "asked").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.1)  # it sets its trap after that
-    process.send_signal(number)
-    assert process.wait(10) == told
+    with service(tmp_path, "while :; do sleep 0.1; done", on_stop) as process:
+        deadline = time.monotonic() + 10
+        while not (tmp_path / "asked").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(number)
+        assert process.wait(10) == told
     assert (tmp_path / "asked").read_text().endswith("stopped\n")
 
 
