@@ -87,6 +87,7 @@ async def playing(folder: Path, protocol: str, **variables: str) -> AsyncIterato
 async def test_connections_that_are_closed_while_they_are_idle(tmp_path: Path, protocol: str) -> None:
     async with playing(tmp_path, protocol) as made:
         for _ in range(4):
+            await asyncio.sleep(0.3)  # the last answer has come back by then, and the next poll is not due
             before = made.spans
             made.to_sink.cut()
             made.to_source.cut()
