@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 RECORDS: Final = 2_048
 """Details that are asked for or held, beyond the batch that is being delivered."""
-BYTES: Final = 48_000_000
+BYTES: Final = 32_000_000
 """Bodies that are received or held, of all pipelines."""
 AHEAD_RECORDS: Final = 256
 AHEAD_BYTES: Final = 16_000_000
@@ -86,13 +86,14 @@ class Capacity:
         """What is received or held now."""
         return self._bytes
 
-    def receipt(self, is_needed: Callable[[], bool]) -> Receipt:
+    def receipt(self, is_needed: Callable[[], bool], waiting: Waiting | None = None) -> Receipt:
         """Count one record's body, from its first byte until ``Receipt.release``.
 
         Args:
             is_needed: Whether a pipeline can't go on without this record.
+            waiting: Counts the bodies of one pipeline that wait for room.
         """
-        return Receipt(self, is_needed)
+        return Receipt(self, is_needed, waiting or Waiting())
 
     def wake(self) -> None:
         """Let the bodies that wait look again: room was made, or another record is needed now."""
@@ -106,10 +107,12 @@ class Capacity:
                 self._needed = receipt
                 break
             self._waiting += 1
+            receipt.waiting.count += 1
             try:
                 await self._changed.wait()
             finally:
                 self._waiting -= 1
+                receipt.waiting.count -= 1
         self._bytes += size
 
     def _give(self, receipt: Receipt, size: int) -> None:
@@ -119,14 +122,24 @@ class Capacity:
         self.wake()
 
 
+class Waiting:
+    """How many bodies of one pipeline wait for room."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Receipt:
     """The bytes of one record's body, as far as they have come."""
 
-    __slots__ = ("_capacity", "is_needed", "size")
+    __slots__ = ("_capacity", "is_needed", "size", "waiting")
 
-    def __init__(self, capacity: Capacity, is_needed: Callable[[], bool]) -> None:
+    def __init__(self, capacity: Capacity, is_needed: Callable[[], bool], waiting: Waiting) -> None:
         self._capacity = capacity
         self.is_needed = is_needed
+        self.waiting = waiting
         self.size = 0
 
     async def grow(self, size: int) -> None:

@@ -90,7 +90,9 @@ class AutoConcurrency(Concurrency):
             if now_s - self._halved_s >= (self._latency_s or seconds):
                 self._halved_s = now_s
                 self._health = max(self._health / 2, LEAST / MOST)
-        self._number = max(LEAST, min(MOST, round(self._wanted() * self._health)))
+        wanted = max(LEAST, min(MOST, round(self._wanted() * self._health)))
+        # It falls at once, and rises by one with each answer: it doubles in the time that an answer takes.
+        self._number = min(wanted, self._number + 1)
 
     def _wanted(self) -> float:
         rate = self._budget.rate

@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
+from otel_bridge.pipeline.capacity import Waiting
 from otel_bridge.receiver.models import Detail
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ class Fetcher:
         self._capacity = context.capacity
         self._rows: deque[_Row] = deque()
         self._holds = False
+        self._waiting = Waiting()
         self._ended = False
         self._error: BaseException | None = None
         self._unasked = 0
@@ -320,6 +322,7 @@ class Fetcher:
         """The next record to ask for, with its place; None where there is none, or no room for it."""
         if (
             not self._unasked
+            or self._waiting.count  # a request more would only hold a connection and its buffers
             or self._placed >= self._capacity.ahead(_LEAST_AHEAD) + self._wanted
             or self._done_bytes >= self._capacity.ahead_bytes + self._wanted_bytes
         ):
@@ -334,7 +337,7 @@ class Fetcher:
             first = bool(self._wanted) and self._rows[0] is row and row.places[0] is place
             return first or place.awaited is not None
 
-        place = _Place(entry.id, self._capacity.receipt(is_needed))
+        place = _Place(entry.id, self._capacity.receipt(is_needed, self._waiting))
         row.places.append(place)
         self._placed += 1
         return row, entry, place

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_bridge.pipeline.capacity import AHEAD_RECORDS, Capacity
+from otel_bridge.pipeline.capacity import AHEAD_RECORDS, BYTES, Capacity
 from otel_bridge.pipeline.windows import WINDOW_PAGES
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def test_many_take_no_more_than_a_few(pipelines: int) -> None:
             stack.callback(capacity.leave)
         assert pipelines * capacity.ahead(16) <= 2_048
         assert pipelines * capacity.batch(256) <= 2_048
-        assert pipelines * capacity.ahead_bytes <= 48_000_000
+        assert pipelines * capacity.ahead_bytes <= BYTES
         assert pipelines * capacity.listed <= 8_192
     assert capacity.batch(256) == 256
 

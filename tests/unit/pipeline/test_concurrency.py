@@ -59,7 +59,7 @@ async def test_it_stays_within_its_bounds_whatever_is_heard(
 @given(rate=st.floats(0.5, 500), latency_s=st.floats(0.001, 5))
 def test_it_reaches_rate_times_latency_and_a_quarter(rate: float, latency_s: float) -> None:
     concurrency, _, _ = auto(rate)
-    hears(concurrency, 200, latency_s, 3)
+    hears(concurrency, 200, latency_s, MOST)
     wanted = math.ceil(rate * latency_s * 1.25)
     assert concurrency.limit == pytest.approx(max(LEAST, min(MOST, wanted)), abs=1)
 
@@ -81,6 +81,13 @@ def test_it_follows_a_source_that_becomes_slower_or_faster_and_a_limit_that_chan
     assert concurrency.limit == pytest.approx(max(LEAST, min(MOST, wanted)), abs=1)
 
 
+def test_it_rises_by_one_with_each_answer() -> None:
+    concurrency, _, _ = auto(1_000)
+    for number in range(1, 20):
+        hears(concurrency, 200, 1.0)
+        assert concurrency.limit == USUAL + number
+
+
 def test_without_a_known_limit_it_is_the_usual_number() -> None:
     concurrency, _, _ = auto(None)
     hears(concurrency, 200, 3.0, 100)
@@ -90,7 +97,7 @@ def test_without_a_known_limit_it_is_the_usual_number() -> None:
 @pytest.mark.parametrize("status", TROUBLES)
 async def test_trouble_halves_it_once_in_the_time_of_an_answer(status: int) -> None:
     concurrency, _, clock = auto(51.2)
-    hears(concurrency, 200, 1.0, 3)
+    hears(concurrency, 200, 1.0, 60)
     assert concurrency.limit == 64
     # All that is in flight meets the same trouble.
     hears(concurrency, status, 0.01, 64)
@@ -109,13 +116,13 @@ async def test_trouble_halves_it_once_in_the_time_of_an_answer(status: int) -> N
 
 async def test_it_recovers_slowly_and_wholly() -> None:
     concurrency, _, clock = auto(51.2)
-    hears(concurrency, 200, 1.0, 3)
+    hears(concurrency, 200, 1.0, 60)
     for _ in range(20):
         await clock.advance(1.1)
         hears(concurrency, 503, 0.01)
     assert concurrency.limit == LEAST
     numbers = []
-    for _ in range(60):
+    for _ in range(80):
         hears(concurrency, 200, 1.0)
         numbers.append(concurrency.limit)
     assert numbers == sorted(numbers)
@@ -125,7 +132,7 @@ async def test_it_recovers_slowly_and_wholly() -> None:
 
 def test_how_long_trouble_takes_says_nothing_of_how_long_an_answer_takes() -> None:
     concurrency, _, _ = auto(51.2)
-    hears(concurrency, 200, 1.0, 3)
+    hears(concurrency, 200, 1.0, 60)
     hears(concurrency, 0, 30.0, 50)  # time-outs
     hears(concurrency, 200, 1.0, 60)
     assert concurrency.limit == 64
