@@ -98,6 +98,7 @@ class LedgerDoor:
 
     def __getattr__(self, name: str) -> Any:
         world = self._life.world
+        getattr(world.ledger, name)  # it has no more than the ledger behind it
 
         async def call(*args: Any, **more: Any) -> Any:
             async def effect() -> Any:

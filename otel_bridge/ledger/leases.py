@@ -159,11 +159,23 @@ class SharedLedger(Ledger, Protocol):
         """What replicas have been told of budgets; those that nobody knows are left out."""
         ...
 
+    async def begin_delivery(self, project: str, log_ids: Collection[str]) -> set[str]:
+        """Say that this replica delivers these records, until it commits them or its lease is gone.
+
+        Returns:
+            Those to leave alone, of which nothing is said: delivered meanwhile, or being delivered by another
+            replica under a lease that still holds. Without a lease (see ``under``) nothing is said or left.
+
+        Raises:
+            LeaseLost: As ``commit``.
+        """
+        ...
+
     def under(self, lease: Lease) -> Ledger:
         """The same ledger, whose every commit for the lease's project needs that lease.
 
-        ``commit``, ``replace_windows``, ``put_back``, ``prune`` and ``settle`` raise LeaseLost once another
-        one has taken over. Needs no ``open`` or ``close`` of its own.
+        ``commit``, ``replace_windows``, ``put_back``, ``prune``, ``settle`` and ``begin_delivery`` raise
+        LeaseLost once another one has taken over. Needs no ``open`` or ``close`` of its own.
         """
         ...
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from otel_bridge.ledger import (
     postgres_correlations,
     postgres_forgotten,
+    postgres_in_delivery,
     postgres_projects,
     postgres_prune,
     postgres_records,
@@ -107,12 +108,14 @@ class PostgresLedger(LeasedDatabase):
     ) -> None:
         """See ``Ledger``."""
         records, aside, old = tuple(delivered), tuple(set_aside), tuple(replaces)
+        ids = [each.log_id for each in records] + [each.log_id for each in aside]
 
         async def work(cursor: Cursor, project_id: int) -> None:
             await postgres_forgotten.count_again(cursor, project, project_id, (*records, *aside))
             await postgres_records.put_delivered(cursor, project_id, records)
             await postgres_settled.forget_settled(cursor, project_id, [each.log_id for each in records])
             await postgres_records.put_set_aside(cursor, project_id, aside)
+            await postgres_in_delivery.end(cursor, project_id, ids)
             if window is not None:
                 await postgres_windows.put_window(cursor, project_id, project, window, old)
 
@@ -158,6 +161,7 @@ class PostgresLedger(LeasedDatabase):
         await self._write_project(
             project, partial(postgres_settled.drop_settled, before_ms=before_ms, now_ms=now_ms)
         )
+        await self._write_project(project, postgres_in_delivery.drop_left_behind)
         return forgotten
 
     # ── correlations ─────────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from otel_bridge.errors import LedgerError
-from otel_bridge.ledger import postgres_budgets, postgres_leases
+from otel_bridge.ledger import postgres_budgets, postgres_in_delivery, postgres_leases
 from otel_bridge.ledger.postgres_database import Cursor, PostgresDatabase
 from otel_bridge.ledger.postgres_projects import hold_project
 
@@ -116,6 +116,19 @@ class LeasedDatabase:
         view = copy(self)
         view._lease = current  # noqa: SLF001 - its own kind
         return view
+
+    async def begin_delivery(self, project: str, log_ids: Collection[str]) -> set[str]:
+        """See ``SharedLedger``."""
+        current = self._lease
+        if current is None or not log_ids:
+            return set()
+
+        async def work(cursor: Cursor) -> set[str]:
+            project_id = await hold_project(cursor, project)
+            lease = await postgres_leases.check(cursor, project, project_id, current(project))
+            return await postgres_in_delivery.begin(cursor, project_id, log_ids=log_ids, lease=lease)
+
+        return await self._write(work)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────
     async def _write(self, work: Callable[[Cursor], Awaitable[T]], *, insist: bool = False) -> T:

@@ -142,8 +142,8 @@ async def replicas(cursor: Cursor) -> list[ReplicaStatus]:
     return [ReplicaStatus(row[0], tuple(row[1]), row[2], row[3]) for row in await cursor.fetchall()]
 
 
-async def check(cursor: Cursor, project: str, project_id: int, lease: Lease | None) -> None:
-    """See that the lease is still its holder's, and keep it so until the transaction ends.
+async def check(cursor: Cursor, project: str, project_id: int, lease: Lease | None) -> Lease:
+    """The lease, once it is seen to be still its holder's; it is kept so until the transaction ends.
 
     Raises:
         LeaseLost: It is not, or there is none for this project.
@@ -163,6 +163,7 @@ async def check(cursor: Cursor, project: str, project_id: int, lease: Lease | No
             f"project {lease.project!r}: its {lease.scope} work was handed over to {by}; "
             "what was in hand here is dropped"
         )
+    return lease
 
 
 def _columns(leases: Collection[Lease]) -> tuple[list[str], list[str], list[int], list[str]]:

@@ -1,4 +1,7 @@
-"""The ids that lanes of one project are delivering now: several lanes may list the same one."""
+"""The ids that lanes of one project are delivering now: several lanes may list the same one.
+
+``InFlight`` knows those of this process; those of other replicas the ledger that they share knows.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,14 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from otel_bridge.ledger.leases import SharedLedger
+from otel_bridge.pipeline.source import id_of
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
+
+    from otel_bridge.ledger import Ledger
+    from otel_bridge.pipeline.source import Fetched
 
 
 class InFlight:
@@ -44,3 +53,14 @@ class InFlight:
         """Wait until none of these is held as now. The ledger says what became of them."""
         for event in {self._held[log_id] for log_id in log_ids if log_id in self._held}:
             await event.wait()
+
+
+async def begun_elsewhere(ledger: Ledger, project: str, records: Sequence[Fetched]) -> set[str]:
+    """Say in the ledger that these records are delivered now; the ids of those that another replica has.
+
+    Raises:
+        LedgerError: As the ledger.
+    """
+    if not records or not isinstance(ledger, SharedLedger):
+        return set()
+    return await ledger.begin_delivery(project, [id_of(each) for each in records])

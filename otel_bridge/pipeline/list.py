@@ -77,6 +77,7 @@ class Work:
         done: Set once it is delivered and committed.
         releases_seen: How often other lanes had released ids when the ledger was last asked for its records.
         left_to_others: Records that another lane was delivering when their turn had come.
+        elsewhere: Whether some of these are another replica's: the ledger alone knows what becomes of them.
     """
 
     entries: list[Entry]
@@ -95,6 +96,7 @@ class Work:
     done: asyncio.Event = field(default_factory=asyncio.Event)
     releases_seen: int = 0
     left_to_others: list[Fetched] = field(default_factory=list)
+    elsewhere: bool = False
 
 
 async def list_time(

@@ -21,6 +21,7 @@ from otel_bridge.pipeline import windows
 from otel_bridge.pipeline.capacity import BATCH_RECORDS
 from otel_bridge.pipeline.context import Stopped
 from otel_bridge.pipeline.fetch import Fetcher
+from otel_bridge.pipeline.in_flight import begun_elsewhere
 from otel_bridge.pipeline.list import is_before, parents_first
 from otel_bridge.pipeline.setting_aside import put_aside
 from otel_bridge.pipeline.source import id_of
@@ -48,6 +49,8 @@ FIRST_BATCH_RECORDS: Final = 32
 """A batch is what a kill may make go out again. A process that has just begun, or whose destination has just
 failed, is the likeliest to be killed: it starts small and doubles with each batch that is delivered.
 """
+_ASK_AGAIN_S: Final = 1.0
+"""So often the ledger is asked what has become of records that another replica was delivering."""
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -199,6 +202,9 @@ class Pipeline:
         while work.left_to_others:
             waiting, work.left_to_others = work.left_to_others, []
             await context.in_flight.released([id_of(each) for each in waiting])
+            if work.elsewhere:
+                work.elsewhere = False
+                await pause(context, _ASK_AGAIN_S)
             context.leave_if_stopped()
             work.left_to_others = await self._deliver_batch(work, waiting, closing=False)
         await self._set_unreadable_aside(work)
@@ -214,12 +220,19 @@ class Pipeline:
         failures = 0
         while True:
             mine, others = await self._not_in_flight(work, records)
-            window = self._completed(work, len(mine)) if closing and not others else None
             try:
-                if mine or window is not None:
+                if mine or (closing and not others):
                     try:
                         with context.in_flight.held([id_of(each) for each in mine]):
-                            await self._deliverer.deliver(mine, work, window)
+                            elsewhere = await begun_elsewhere(context.ledger, context.project, mine)
+                            if elsewhere:
+                                work.elsewhere = True
+                                work.releases_seen = -1
+                                others += [each for each in mine if id_of(each) in elsewhere]
+                                mine = [each for each in mine if id_of(each) not in elsewhere]
+                            window = self._completed(work, len(mine)) if closing and not others else None
+                            if mine or window is not None:
+                                await self._deliverer.deliver(mine, work, window)
                     finally:
                         self._own_releases += 1
             except DestinationError as error:
@@ -251,14 +264,7 @@ class Pipeline:
             known = await asked(context.project, ids)
             records = [each for each in records if id_of(each) not in known]
         others = [each for each in records if id_of(each) in context.in_flight]
-        return (
-            ([each for each in records if id_of(each) not in context.in_flight], others)
-            if others
-            else (
-                records,
-                [],
-            )
-        )
+        return [each for each in records if id_of(each) not in context.in_flight], others
 
     @property
     def _foreign_releases(self) -> int:
