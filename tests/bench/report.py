@@ -84,7 +84,11 @@ def latency(measured: Measured) -> str:
             continue
         ideal = in_flight / wait_ms * 1000 if wait_ms else None
         mine = middle(rounds, BRIDGE, "records_per_s")
-        rates = [f"{middle(rounds, name, 'records_per_s'):,.0f}" for name in AT_LATENCY if name != BRIDGE]
+        rates = [
+            f"{middle(rounds, name, 'records_per_s'):,.0f}" if name in rounds else NONE
+            for name in AT_LATENCY
+            if name != BRIDGE
+        ]
         rows.append(
             (
                 f"{wait_ms} ms, {in_flight}",
@@ -94,7 +98,7 @@ def latency(measured: Measured) -> str:
                 f"**{mine:,.0f}**",
                 f"{mine / ideal:.2f}" if ideal else NONE,
                 f"{ratio(rounds, BRIDGE, FLOOR, 'records_per_s'):.2f}",
-                f"{ratio(rounds, BRIDGE, BASE, 'cpu_us'):.2f}",
+                f"{ratio(rounds, BRIDGE, BASE, 'cpu_us'):.2f}" if BASE in rounds else NONE,
             )
         )
     others = tuple(_bold(name, name) for name in AT_LATENCY)
