@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LEAST: Final = 4
 MOST: Final = 128
 USUAL: Final = 16
-"""While no answer has named a limit, there is no rate to reach."""
+"""Without a known limit there is no rate to reach; and what a poll finds comes at once, whatever the rate."""
 
 _MORE: Final = 1.25
 _LATENCY_WEIGHT: Final = 0.1
@@ -98,4 +98,4 @@ class AutoConcurrency(Concurrency):
         rate = self._budget.rate
         if rate is None or self._latency_s is None:
             return USUAL
-        return min(float(MOST), math.ceil(rate * self._latency_s * _MORE))
+        return min(float(MOST), max(USUAL, math.ceil(rate * self._latency_s * _MORE)))
