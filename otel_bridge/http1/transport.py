@@ -158,7 +158,7 @@ class FreeListTransport(httpx.AsyncBaseTransport):
         target: bytes | None = request.extensions.get("target")
         if target is None:
             line = self._line(request, request.url.raw_path)
-            return b"%b%b" % (line, _head(request.headers) + body)
+            return b"%b%b%b" % (line, _head(request.headers), body)
         # Whoever names targets sends the same headers again and again, and changes none of them.
         known = self._head
         if known is None or known[0] is not request.headers:

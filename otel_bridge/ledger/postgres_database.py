@@ -83,7 +83,8 @@ class PostgresDatabase:
         """
         self._leave_at_s = asyncio.get_running_loop().time() + seconds
         for timeout in self._under_way:
-            timeout.reschedule(self._end_s(timeout.when()))
+            if not timeout.expired():  # such a call is ending already, and its bound can't be moved
+                timeout.reschedule(self._end_s(timeout.when()))
 
     async def open(self, *, patient: bool = True) -> None:
         """Connect, and migrate the schema; harmless where that is done.

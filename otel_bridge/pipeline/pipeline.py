@@ -105,12 +105,16 @@ class Pipeline:
                             await self._deliver(taken)
                     finally:
                         taken.release()
-                        self._under_way.difference_update(map(id_of, taken.records))
+                        self._forget(taken.records, but=taken.work.left_to_others)
                     self._context.leave_if_stopped()
             finally:
                 feeding.cancel()
                 await asyncio.gather(feeding, return_exceptions=True)
                 self._under_way.clear()
+
+    def _forget(self, records: Sequence[Fetched], but: Sequence[Fetched] = ()) -> None:
+        """These are not under way any more; what is left to another lane is, until that is settled."""
+        self._under_way.difference_update({id_of(each) for each in records} - {id_of(each) for each in but})
 
     # ── listing ──────────────────────────────────────────────────────────────────────────────────────
     async def _feed_until(
@@ -195,6 +199,7 @@ class Pipeline:
     async def _deliver_rest(self, work: Work) -> None:
         """Deliver what another lane was delivering, if that lane failed; then commit the window."""
         context = self._context
+        left = work.left_to_others
         if work.window is not None:
             # What lies before the window belongs to other windows: it needs no waiting.
             from_ms = work.window.from_ms
@@ -207,6 +212,7 @@ class Pipeline:
                 await pause(context, _ASK_AGAIN_S)
             context.leave_if_stopped()
             work.left_to_others = await self._deliver_batch(work, waiting, closing=False)
+        self._forget(left)
         await self._set_unreadable_aside(work)
         await self._deliver_batch(work, [], closing=True)
 
@@ -222,19 +228,7 @@ class Pipeline:
             mine, others = await self._not_in_flight(work, records)
             try:
                 if mine or (closing and not others):
-                    try:
-                        with context.in_flight.held([id_of(each) for each in mine]):
-                            elsewhere = await begun_elsewhere(context.ledger, context.project, mine)
-                            if elsewhere:
-                                work.elsewhere = True
-                                work.releases_seen = -1
-                                others += [each for each in mine if id_of(each) in elsewhere]
-                                mine = [each for each in mine if id_of(each) not in elsewhere]
-                            window = self._completed(work, len(mine)) if closing and not others else None
-                            if mine or window is not None:
-                                await self._deliverer.deliver(mine, work, window)
-                    finally:
-                        self._own_releases += 1
+                    others += await self._deliver_held(work, mine, closing=closing and not others)
             except DestinationError as error:
                 self._batch_records = FIRST_BATCH_RECORDS
                 if self._on_trouble is None:
@@ -247,6 +241,24 @@ class Pipeline:
             work.releases_seen = -1
             await pause(context, wait_s)
             context.leave_if_stopped()
+
+    async def _deliver_held(self, work: Work, mine: list[Fetched], *, closing: bool) -> list[Fetched]:
+        """Deliver these while their ids are held; returns those that another replica is delivering."""
+        context = self._context
+        try:
+            with context.in_flight.held([id_of(each) for each in mine]):
+                begun = await begun_elsewhere(context.ledger, context.project, mine)
+                others = [each for each in mine if id_of(each) in begun]
+                if others:
+                    work.elsewhere = True
+                    work.releases_seen = -1
+                    mine = [each for each in mine if id_of(each) not in begun]
+                window = self._completed(work, len(mine)) if closing and not others else None
+                if mine or window is not None:
+                    await self._deliverer.deliver(mine, work, window)
+        finally:
+            self._own_releases += 1
+        return others
 
     async def _not_in_flight(self, work: Work, records: list[Fetched]) -> tuple[list[Fetched], list[Fetched]]:
         """What is new even now: first what this lane may deliver, then what another one is delivering.

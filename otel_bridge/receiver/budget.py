@@ -220,14 +220,18 @@ class Budget:
     def note_list(self) -> None:
         """A list request of another priority than ``HEAD`` is sent."""
         self._lists.append(self._clock.monotonic_s())
+        self._forget_old_lists()
 
     @property
     def other_lists_a_second(self) -> float:
         """List requests of other priorities than ``HEAD``, as many as were sent in the last window."""
+        self._forget_old_lists()
+        return len(self._lists) / self._window_s
+
+    def _forget_old_lists(self) -> None:
         since_s = self._clock.monotonic_s() - self._window_s
         while self._lists and self._lists[0] <= since_s:
             self._lists.popleft()
-        return len(self._lists) / self._window_s
 
     # ── learning ─────────────────────────────────────────────────────────────────────────────────────
     def _set_limit(self, limit: int) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from otel_bridge.errors import DestinationUnavailable
 from otel_bridge.ledger import DeliveredRecord, Lane, Window
 from otel_bridge.pipeline.in_flight import InFlight
+from otel_bridge.pipeline.list import Work, list_time
+from otel_bridge.pipeline.pipeline import Pipeline
+from otel_bridge.receiver.budget import Priority
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import AsyncGenerator, Collection, Sequence
 
     from otel_bridge.signals import Delivery, Outcome
 
@@ -133,3 +137,36 @@ async def test_a_batch_that_another_lane_delivers_meanwhile_is_not_tried_again(b
     await head
     assert bridge.destination.keys == ["log_a"]
     assert all(window.passes for window in await bridge.ledger.windows("p", Lane.LIVE))
+
+
+async def test_what_is_left_to_another_lane_is_not_taken_up_by_a_later_work_as_well(bridge: Any) -> None:
+    """The other lane fails, and a poll lists the record again before the work that waits is at its end."""
+    for number in range(40):
+        bridge.add(f"log_{number:02}", age_s=100 - number)
+    now_ms = bridge.clock.now_ms()
+    listing = await list_time(bridge.context, now_ms - 200_000, now_ms, Priority.HEAD, None)
+    others = ExitStack()
+    listed_again, second = asyncio.Event(), asyncio.Event()
+    export = bridge.destination.export
+
+    async def watched(deliveries: Sequence[Delivery]) -> Outcome:
+        if bridge.destination.keys and not second.is_set():
+            second.set()
+            others.close()
+            listed_again.set()
+            for _ in range(200):
+                await asyncio.sleep(0)
+        result: Outcome = await export(deliveries)
+        return result
+
+    async def works() -> AsyncGenerator[Work, None]:
+        within = (now_ms - 200_000, now_ms)
+        yield Work(list(listing.entries), within, Priority.HEAD)
+        await listed_again.wait()
+        yield Work([each for each in listing.entries if each.id == "log_00"], within, Priority.HEAD)
+
+    bridge.destination.export = watched
+    others.enter_context(bridge.context.in_flight.held(["log_00"]))
+    await Pipeline(bridge.context, bridge.worker._past_deliverer, ()).run(works())
+    assert second.is_set()
+    assert sorted(bridge.destination.keys) == [f"log_{number:02}" for number in range(40)]

@@ -336,3 +336,13 @@ async def test_the_state_is_for_people(clock: SimulatedClock) -> None:
     await clock.advance(60)
     assert sender.budget.state.remaining is None
     assert sender.sent == ["a", "b"]
+
+
+async def test_lists_are_forgotten_with_their_window_although_their_rate_is_never_asked_for(
+    clock: SimulatedClock,
+) -> None:
+    budget = Budget(0.5, clock, "acme")
+    for _ in range(1_000):
+        budget.note_list()
+        await clock.advance(1)
+    assert len(budget._lists) <= 61
