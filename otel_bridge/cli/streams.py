@@ -14,6 +14,7 @@ import io
 import os
 import select
 import sys
+from abc import abstractmethod
 from typing import Any, Final, TextIO
 
 _EXIT_FAILED: Final = 1
@@ -59,7 +60,7 @@ def _text(kind: type[_Stream], number: int, before: TextIO | None) -> TextIO:
 
 
 class _Stream(io.RawIOBase):
-    """A descriptor that is written to until that fails, and not closed by anyone."""
+    """A descriptor that is written to until that fails, and never closed."""
 
     def __init__(self, number: int, *, lost: bool) -> None:
         super().__init__()
@@ -87,11 +88,13 @@ class _Stream(io.RawIOBase):
             self._failed(error)
         return size
 
+    @abstractmethod
     def _written(self, data: Any) -> int:
-        raise NotImplementedError
+        """Write some of it; returns how many bytes."""
 
+    @abstractmethod
     def _failed(self, error: OSError) -> None:
-        raise NotImplementedError
+        """Writing failed with this error."""
 
 
 class _Output(_Stream):

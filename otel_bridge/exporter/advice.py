@@ -12,7 +12,7 @@ from otel_bridge.causes import Cause, cause_of
 from otel_bridge.errors import DestinationError, DestinationRefused, DestinationUnavailable
 from otel_bridge.exporter.destination import Protocol
 from otel_bridge.exporter.sender import NoAnswer, Refused
-from otel_bridge.network.proxy import proxy_for
+from otel_bridge.network.proxy import proxy_variable
 
 if TYPE_CHECKING:
     from otel_bridge.errors import BridgeError
@@ -159,6 +159,5 @@ class _Names(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         if name == "PROXY":
-            proxy = proxy_for(self._destination.url)
-            return proxy.variable if proxy else "HTTPS_PROXY"
+            return proxy_variable(self._destination.url)
         return self._destination.variable(name)

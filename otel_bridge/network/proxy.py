@@ -116,6 +116,22 @@ def through_proxy(url: str) -> str:
     return proxy.through if proxy else ""
 
 
+def proxy_variable(url: str) -> str:
+    """The variable to mend where an address is asked through the wrong proxy, or needs one.
+
+    Example:
+        ``proxy_variable("http://localhost:4318")`` is ``"HTTP_PROXY"`` where no proxy is set.
+
+    Args:
+        url: As for ``proxy_for``.
+    """
+    try:
+        proxy = proxy_for(url)
+    except SettingsError:
+        proxy = None
+    return proxy.variable if proxy else f"{urlsplit(url).scheme.upper()}_PROXY"
+
+
 def _is_excepted(asked: SplitResult, proxies: Mapping[str, str]) -> bool:
     host = asked.hostname or ""
     if "no" not in proxies:

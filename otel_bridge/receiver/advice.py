@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from otel_bridge.causes import Cause, cause_of
+from otel_bridge.network.proxy import proxy_variable
 
 if TYPE_CHECKING:
     from otel_bridge.errors import SourceError
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _ADDRESS: Final = "COMPOSIO_BASE_URL (base_url)"
 _TO_DO: Final = {
     Cause.UNKNOWN_NAME: f"see whether this machine can resolve names, and the host in {_ADDRESS}",
-    Cause.REFUSED_CONNECTION: f"correct {_ADDRESS}, or HTTPS_PROXY where a proxy is meant to stand between",
+    Cause.REFUSED_CONNECTION: f"correct {_ADDRESS}, or {{PROXY}} where a proxy is meant to stand between",
     Cause.EXPIRED: "set this machine's clock; where that is right, the certificate there has to be renewed",
     Cause.OTHER_NAME: f"call it in {_ADDRESS} by a name that its certificate has",
     Cause.STRICT: "make that certificate anew with the extensions of RFC 5280, on which Python 3.13 insists",
@@ -25,17 +26,23 @@ _TO_DO: Final = {
     Cause.SPEAKS_NO_TLS: f"it speaks no TLS: write http:// in {_ADDRESS}, or correct it",
     Cause.SPEAKS_TLS: f"it speaks TLS: write https:// in {_ADDRESS}",
     Cause.SPEAKS_HTTP_2: f"correct {_ADDRESS}: it speaks HTTP/2 alone",
-    Cause.PROXY: "correct the proxy in HTTPS_PROXY, or name this host in NO_PROXY where it needs none",
-    Cause.PROXY_KEY: "write the proxy's user and password into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT",
+    Cause.PROXY: "correct the proxy in {PROXY}, or name this host in NO_PROXY where it needs none",
+    Cause.PROXY_KEY: "write the proxy's user and password into {PROXY}: http://USER:PASSWORD@HOST:PORT",
     Cause.BARRED: "let this machine through there (firewall, proxy, bot protection); the key may be well",
-    Cause.SLOW: "see whether a firewall stands between, and whether this machine needs HTTPS_PROXY",
+    Cause.SLOW: "see whether a firewall stands between, and whether this machine needs {PROXY}",
 }
 
 E = TypeVar("E", bound="SourceError")
 
 
-def advised(error: E) -> E:
-    """The error, with what a person can do where its words tell a cause."""
+def advised(error: E, url: str) -> E:
+    """The error, with what a person can do where its words tell a cause.
+
+    Args:
+        error: What happened.
+        url: The address that was asked: which proxy counts depends on it.
+    """
     cause = cause_of(error.fact)
-    error.advice = _TO_DO.get(cause, "") if cause is not None else ""
+    words = _TO_DO.get(cause, "") if cause is not None else ""
+    error.advice = words.replace("{PROXY}", proxy_variable(url))
     return error

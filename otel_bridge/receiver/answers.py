@@ -48,8 +48,8 @@ class Answer:
         return f"Answer(status={self.status}, {len(self.body)} bytes)"
 
 
-def trouble_of(
-    route: Route, answer: Answer, *, now_ms: int, secret: str, key_from: str
+def trouble_of(  # noqa: PLR0913 - an answer, and all that words about it name
+    route: Route, answer: Answer, *, now_ms: int, secret: str, key_from: str, url: str
 ) -> SourceError | None:
     """Say what is wrong with an answer; None where nothing is.
 
@@ -59,6 +59,7 @@ def trouble_of(
         now_ms: Ms since the epoch, for a Retry-After that is a date.
         secret: The key, to be masked.
         key_from: Where the key comes from.
+        url: The source's address.
     """
     status = answer.status
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
@@ -68,12 +69,12 @@ def trouble_of(
         return SourceRefused(f"{said}{_redirect(answer.headers, secret)}", status)
     if status in _OF_A_KEY and _is_barred(answer):
         said += f" by {barrier(answer.headers, 'Composio')}, which says nothing of the key"
-        return advised(SourceFailed(f"{said}{vendor_text(answer.body, secret)}"))
+        return advised(SourceFailed(f"{said}{vendor_text(answer.body, secret)}"), url)
     said += advice(status, route, key_from) + vendor_text(answer.body, secret)
-    return _refusal(route, answer, said, now_ms)
+    return _refusal(route, answer, said, now_ms, url)
 
 
-def _refusal(route: Route, answer: Answer, said: str, now_ms: int) -> SourceError:
+def _refusal(route: Route, answer: Answer, said: str, now_ms: int, url: str) -> SourceError:
     status = answer.status
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return SourceBusy(said, read_retry_after_s(answer.headers, now_ms))
@@ -81,7 +82,7 @@ def _refusal(route: Route, answer: Answer, said: str, now_ms: int) -> SourceErro
         return SourceFailed(said)
     if status == HTTPStatus.NOT_FOUND and route is Route.DETAIL:
         return RecordNotFound(said)
-    return advised(SourceRefused(said, status))
+    return advised(SourceRefused(said, status), url)
 
 
 def _is_barred(answer: Answer) -> bool:

@@ -198,7 +198,7 @@ class Channel:
                 try:
                     answer = await self._try(route, request, grow)
                 except (SourceUnreachable, SourceFailed) as error:
-                    trouble = _named(route, error)
+                    trouble = _named(route, error, self.base_url)
                 else:
                     passage.succeeded()
                     found = self._read(route, answer, read, key.get_secret_value())
@@ -294,7 +294,12 @@ class Channel:
             SourceError: What ``read`` raised.
         """
         trouble = trouble_of(
-            route, answer, now_ms=self._clock.now_ms(), secret=secret, key_from=self._key_from
+            route,
+            answer,
+            now_ms=self._clock.now_ms(),
+            secret=secret,
+            key_from=self._key_from,
+            url=self.base_url,
         )
         if trouble is not None:
             return trouble
@@ -323,8 +328,8 @@ def _target(request: httpx.Request) -> bytes:
     return target
 
 
-def _named(route: Route, error: SourceUnreachable | SourceFailed) -> SourceError:
-    return advised(type(error)(f"{route.label}: {error}"))
+def _named(route: Route, error: SourceUnreachable | SourceFailed, url: str) -> SourceError:
+    return advised(type(error)(f"{route.label}: {error}"), url)
 
 
 def _is_down(trouble: SourceError, answer: Answer | None) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BASE = "OTEL_EXPORTER_OTLP_"
 HTTP = {f"{BASE}ENDPOINT": "http://127.0.0.1:4319"}
+HTTPS = {f"{BASE}ENDPOINT": "https://127.0.0.1:4319"}
 GRPC = {f"{BASE}PROTOCOL": "grpc", f"{BASE}ENDPOINT": "collector:4319"}
 KEYED = HTTP | {f"{BASE}HEADERS": "x-key=abc"}
 OWN = {f"{BASE}TRACES_ENDPOINT": "http://127.0.0.1:4319"}
@@ -47,16 +48,17 @@ NO_TLS = "UNAVAILABLE: Ssl handshake failed: SSL routines:OPENSSL_internal:WRONG
         ("the answer is HTTP/2, no HTTP/1.1", HTTP, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"),
         ("426 Upgrade Required", HTTP, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"),
         ("UNAVAILABLE: Failed parsing HTTP/2", GRPC, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),
-        ("407 Proxy Authentication Required", HTTP, "HTTPS_PROXY"),
-        ("connection refused through the proxy p:3128", HTTP, "correct the proxy in HTTPS_PROXY"),
+        ("407 Proxy Authentication Required", HTTPS, "HTTPS_PROXY"),
+        ("connection refused through the proxy p:3128", HTTPS, "correct the proxy in HTTPS_PROXY"),
+        ("connection refused through the proxy p:3128", HTTP, "correct the proxy in HTTP_PROXY"),
         (
             "the proxy opens no tunnel (403 No) through the proxy p:3128",
-            HTTP,
+            HTTPS,
             "correct the proxy in HTTPS_PROXY",
         ),
         (
             "the proxy opens no tunnel (407 No) through the proxy p:3128",
-            HTTP,
+            HTTPS,
             "user and password into HTTPS_PROXY",
         ),
         ("UNAVAILABLE: proxy returned response code 407 through the proxy p:1", GRPC, "user and password"),

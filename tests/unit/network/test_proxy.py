@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_bridge.errors import SettingsError
-from otel_bridge.network.proxy import proxy_for, through_proxy
+from otel_bridge.network.proxy import proxy_for, proxy_variable, through_proxy
 
 A, B = "http://a.example:3128", "http://b.example:3128"
 
@@ -47,6 +47,24 @@ def test_each_kind_of_address_has_its_variable(
     for url, expected in (("http://otlp.example:4317", plain), ("https://otlp.example", tls)):
         proxy = proxy_for(url)
         assert (proxy and proxy.where) == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "plain", "tls"),
+    [
+        ({}, "HTTP_PROXY", "HTTPS_PROXY"),
+        ({"https_proxy": A}, "HTTP_PROXY", "https_proxy"),
+        ({"ALL_PROXY": A}, "ALL_PROXY", "ALL_PROXY"),
+        ({"HTTPS_PROXY": "no address"}, "HTTP_PROXY", "HTTPS_PROXY"),
+    ],
+)
+def test_the_variable_to_mend_is_the_one_that_counts(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], plain: str, tls: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_variable("http://otlp.example:4317") == plain
+    assert proxy_variable("https://otlp.example") == tls
 
 
 @pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])

@@ -63,6 +63,9 @@ class _Client:
         return self._ahead_ms
 
 
+SOURCE = "https://x"
+
+
 @pytest.mark.parametrize(
     ("ahead_ms", "state", "words"),
     [
@@ -90,15 +93,29 @@ def test_a_clock_that_differs_is_said_with_what_to_do(ahead_ms: int | None, stat
         (SourceRefused("x", 302), "mend COMPOSIO_BASE_URL"),
         (SourceRefused("x", 405), "mend COMPOSIO_BASE_URL"),
         (SourceRefused("x", 422), "report it"),
-        (advised(SourceUnreachable("no connection to x (connection refused)")), "correct COMPOSIO_BASE_URL"),
-        (advised(SourceUnreachable("no connection to x (name or service not known)")), "resolve names"),
-        (advised(SourceUnreachable("no whole answer from x within 30 s")), "a firewall"),
-        (advised(SourceUnreachable("no connection to x (self-signed certificate)")), "SSL_CERT_FILE"),
-        (advised(SourceUnreachable("x ([SSL: WRONG_VERSION_NUMBER] wrong version)")), "write http:// in"),
-        (advised(SourceUnreachable("no HTTP/1.1 from x: the answer is a TLS alert")), "write https:// in"),
-        (advised(SourceRefused("x was answered with 407", 407)), "HTTPS_PROXY"),
         (
-            advised(SourceUnreachable("no connection to x through the proxy p:1 (connection refused)")),
+            advised(SourceUnreachable("no connection to x (connection refused)"), SOURCE),
+            "correct COMPOSIO_BASE_URL",
+        ),
+        (
+            advised(SourceUnreachable("no connection to x (name or service not known)"), SOURCE),
+            "resolve names",
+        ),
+        (advised(SourceUnreachable("no whole answer from x within 30 s"), SOURCE), "a firewall"),
+        (advised(SourceUnreachable("no connection to x (self-signed certificate)"), SOURCE), "SSL_CERT_FILE"),
+        (
+            advised(SourceUnreachable("x ([SSL: WRONG_VERSION_NUMBER] wrong version)"), SOURCE),
+            "write http:// in",
+        ),
+        (
+            advised(SourceUnreachable("no HTTP/1.1 from x: the answer is a TLS alert"), SOURCE),
+            "write https:// in",
+        ),
+        (advised(SourceRefused("x was answered with 407", 407), SOURCE), "HTTPS_PROXY"),
+        (
+            advised(
+                SourceUnreachable("no connection to x through the proxy p:1 (connection refused)"), SOURCE
+            ),
             "NO_PROXY",
         ),
         (SettingsError("says it itself"), ""),
