@@ -20,6 +20,7 @@ class Relay:
     Attributes:
         port: Where it listens.
         opened: How many connections were opened.
+        silent: Set to hold what is sent: nothing is refused, nothing arrives. It arrives once this is unset.
     """
 
     def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
@@ -31,6 +32,7 @@ class Relay:
         self._cuts = 0
         self.port = 0
         self.opened = 0
+        self.silent = False
 
     def forget(self) -> None:
         """Carry nothing more on the connections that are open, and close none of them; new ones work."""
@@ -86,6 +88,8 @@ class Relay:
                     break
                 if number in self._forgotten:
                     await asyncio.Event().wait()
+                while self.silent:  # noqa: ASYNC110 - a test sets it
+                    await asyncio.sleep(0.05)
                 writer.write(data)
                 await writer.drain()
         except OSError:
@@ -130,7 +134,7 @@ class SocksProxy(Relay):
     """A SOCKS5 proxy (RFC 1928) that leads to local ports, whatever the host.
 
     Args:
-        user: User and password that it asks for (RFC 1929); None for nobody's.
+        user: User and password that it asks for (RFC 1929); None where it asks for none.
 
     Attributes:
         asked: Host and port of each connection.

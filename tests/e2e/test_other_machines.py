@@ -11,22 +11,10 @@ import httpx
 import pytest
 from bridge_process import KEY, environment, finish, run, start
 from emulator_thread import surroundings
-
-from otel_bridge.listening import listener
+from ipv6 import needs_ipv6
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def has_ipv6() -> bool:
-    try:
-        listener("::1", 0, 1).close()
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 
 
 @needs_ipv6

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 from fault_stage import seed_of
 from postgres_cluster import PASSWORD, cluster
+from relays import Relay
 from replica_stage import DATABASE, ReplicaProcess, ReplicaStage, replica_stage
-from silent_proxy import SilentProxy
 
 from otel_bridge.emulator.generation import generate
 
@@ -61,7 +61,7 @@ async def test_replicas_that_fail_deliver_everything_and_commit_it_once(
         latency_ms=LATENCY_MS,
         OTEL_BRIDGE_CONCURRENCY=CONCURRENCY,
     ) as stage:
-        async with SilentProxy(cluster().port) as proxy:
+        async with Relay(cluster().port) as proxy:
             alive = [
                 await stage.start(),
                 await stage.start(),
@@ -168,7 +168,7 @@ async def stop_one_past_its_lease(alive: list[ReplicaProcess], spared: set[int],
     spared.clear()
 
 
-async def cut_off(proxy: SilentProxy) -> None:
+async def cut_off(proxy: Relay) -> None:
     proxy.silent = True
     await asyncio.sleep(LEASE_S * 1.5)
     proxy.silent = False

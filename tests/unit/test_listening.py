@@ -7,20 +7,9 @@ import socket
 from typing import Any
 
 import pytest
+from ipv6 import needs_ipv6
 
 from otel_bridge.listening import listener
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as tried:
-            tried.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 
 
 def reached(host: str, made: socket.socket) -> bool:

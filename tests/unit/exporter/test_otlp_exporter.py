@@ -127,7 +127,7 @@ def test_counts_that_make_no_sense_end_in_an_answer_for_every_record(answers: li
     outcome = _export(sender, 8)
 
     assert sorted([*outcome.delivered, *outcome.refused]) == _keys(*range(1, 9))
-    assert len(sender.requests) <= 15 + len(answers)
+    assert len(sender.requests) <= 5 + len(answers)
 
 
 # ── partial success ──────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from postgres_cluster import PASSWORD, cluster, emptied_database, new_database
-from silent_proxy import SilentProxy
+from relays import Relay
 from simulated_clock import SimulatedClock
 from unit.ledger.ledger_samples import HOUR, T0, record, window
 
@@ -272,7 +272,7 @@ async def test_a_database_that_goes_down_and_comes_back_is_used_again(
 async def test_a_network_that_goes_silent_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_database, "CALL_S", 1.0)
     emptied_database()
-    async with SilentProxy(cluster().port) as proxy, opened(cluster().url(port=proxy.port)) as ledger:
+    async with Relay(cluster().port) as proxy, opened(cluster().url(port=proxy.port)) as ledger:
         await ledger.commit("p", delivered=[record("a")])
         proxy.silent = True
         with pytest.raises(LedgerError, match="did not answer within 1 s"):
